@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# One file for everything; variants side by side in build/VARIANT/ (BUILD=release|asan|tsan).
+
+BUILD  ?= release
+PREFIX ?= /usr/local
+O      := build/$(BUILD)
+V      ?= 0
+Q      := $(if $(filter 1,$(V)),,@)
+say     = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' $(1) $(2))
+
+CC      ?= gcc
+PKGCONF ?= pkg-config
+
+# ---- what is built from what --------------------------------------------------------------------
+LIB_SRCS   := $(sort $(wildcard loader/base/*.c loader/checkpoint/*.c loader/plan/*.c \
+                                loader/pipeline/*.c loader/device/*.c loader/mount/*.c))
+CLI_SRCS   := $(sort $(wildcard loader/cli/*.c))
+FS_SRCS    := $(sort $(wildcard fs/*.c))
+UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
+FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
+RULES      := $(sort $(wildcard loader/plan/rules/*.json))
+PROGRAMS   := $(if $(FS_SRCS),$(O)/wloadfs) $(if $(CLI_SRCS),$(O)/wload)
+LIBS       := $(O)/libwload.a $(O)/libwload.so
+UNITS      := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
+FUZZERS    := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/%)
+TOOLS      := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/%)
+
+VERSION := $(shell sed -n 's/.*WLOAD_VERSION "\(.*\)".*/\1/p' include/wloadfs/version.h)
+
+# ---- CUDA: the runtime's headers and static library, when a toolkit is there (CUDA=0 leaves it) ---
+CUDA_HOME ?= $(firstword $(wildcard /usr/local/cuda /usr/lib/cuda))
+CUDA ?= $(if $(and $(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h),$(wildcard $(CUDA_HOME)/lib64/libcudart_static.a)),1,0)
+ifeq ($(CUDA),1)
+CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=1 -isystem $(CUDA_HOME)/include
+CUDA_LIBS   := $(CUDA_HOME)/lib64/libcudart_static.a -ldl -lrt
+else
+LIB_SRCS    := $(filter-out loader/device/cuda.c,$(LIB_SRCS))
+CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=0
+endif
+
+# ---- flags --------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef \
+        -Werror
+OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+               -fno-omit-frame-pointer
+OPT_tsan    := -O1 -g -fsanitize=thread
+SAN_asan    := -fsanitize=address,undefined
+SAN_tsan    := -fsanitize=thread
+JSONC_CFLAGS = $(shell $(PKGCONF) --cflags json-c)
+JSONC_LIBS   = $(shell $(PKGCONF) --libs json-c)
+FUSE_CFLAGS  = $(shell $(PKGCONF) --cflags fuse3)
+FUSE_LIBS    = $(shell $(PKGCONF) --libs fuse3)
+CPPFLAGS += -D_GNU_SOURCE -Iinclude -I. -MMD -MP
+CFLAGS   += -std=gnu17 $(WARN) $(OPT_$(BUILD)) -fPIC -fvisibility=hidden -pthread
+LDFLAGS  += $(SAN_$(BUILD)) -pthread
+
+LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(if $(RULES),$(O)/loader/plan/builtin_rules.o)
+CLI_OBJS := $(CLI_SRCS:%.c=$(O)/%.o)
+FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
+
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: all help clean check test demo install tests format tidy-check
+
+all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
+	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA: no toolkit at CUDA_HOME='$(CUDA_HOME)', wload loads to host memory only")
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+
+# ---- compile ------------------------------------------------------------------------------------
+$(O)/loader/checkpoint/%.o: CFLAGS += -Wconversion
+$(O)/loader/%.o: CPPFLAGS += $(JSONC_CFLAGS)
+$(O)/loader/device/%.o: CPPFLAGS += $(CUDA_CFLAGS)
+$(O)/fs/%.o: CPPFLAGS += $(FUSE_CFLAGS)
+
+$(O)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(O)/loader/plan/builtin_rules.c: scripts/embed-rules $(RULES)
+	$(call say,EMBED,$@)
+	@mkdir -p $(@D)
+	$(Q)scripts/embed-rules $(RULES) > $@
+
+$(O)/loader/plan/builtin_rules.o: $(O)/loader/plan/builtin_rules.c
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(O)/libwload.a: $(LIB_OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/libwload.so: $(LIB_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libwload.so.0 -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
+
+$(O)/wload: $(CLI_OBJS) $(O)/libwload.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
+
+# Everything of the mount but main: unit tests take the pure parts out of it.
+$(O)/fs.a: $(filter-out $(O)/fs/main.o,$(FS_OBJS))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(FUSE_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
+
+# ---- tests --------------------------------------------------------------------------------------
+tests: all $(UNITS) $(FUZZERS) $(TOOLS) ## build what the tests need
+
+$(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/libwload.a Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(JSONC_CFLAGS) $(CFLAGS) -Itests/unit $< -o $@ $(LDFLAGS) \
+		$(O)/fs.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+
+$(O)/tests/%: tests/tools/%.c Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS)
+
+# A fuzz target is replayed over its corpus by a driver of ours (tests/fuzz/replay.c), and fuzzed by
+# libFuzzer with `make fuzz` (clang).
+$(O)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(O)/libwload.a Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< tests/fuzz/replay.c -o $@ $(LDFLAGS) $(O)/libwload.a \
+		$(JSONC_LIBS) $(CUDA_LIBS)
+
+clean: ## remove build/
+	rm -rf build
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_LOADER_H
+#define WLOADFS_LOADER_H
+
+/* The load: a checkpoint's parameters into device memory, consuming their sources as they arrive.
+ *
+ *   struct wload_load_options opt = WLOAD_LOAD_OPTIONS_DEFAULT;
+ *   struct wload_load *load;
+ *   if (wload_load("/mnt/weights", &opt, &load, &err) < 0) …
+ *   const struct wload_loaded *p = wload_load_find(load, "model.layers.0.self_attn.qkv_proj.weight");
+ *   … p->device_ptr … ; wload_load_unref(load);
+ */
+
+#include "wloadfs/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum wload_device_kind { WLOAD_DEVICE_NULL, WLOAD_DEVICE_HOST, WLOAD_DEVICE_CUDA };
+
+/* How far a load is; given to the progress callback about ten times a second. */
+struct wload_progress {
+	uint64_t bytes_total;	/* to read */
+	uint64_t bytes_read;
+	uint64_t host_bytes;	/* host memory now, as peak_host_bytes is defined */
+	uint64_t consumed_bytes;
+	double seconds;		/* since the load began */
+};
+
+struct wload_load_options {
+	const char *device;  /* "auto", "cuda", "cuda:N", "host", "null"; NULL: "auto" */
+	bool keep;	     /* consume nothing (--no-consume) */
+	bool release;	     /* free each parameter once it is complete (to measure, to stream) */
+	bool verify;	     /* compare with the source, re-read, before consuming it */
+	const char *out_dir; /* write what was loaded there as a safetensors checkpoint; or NULL */
+	const struct wload_rules *rules; /* NULL: the built-in ones */
+	uint64_t staging_bytes;		 /* all staging buffers together; 0: the default */
+	unsigned int threads;		 /* readers; 0: chosen by the machine */
+
+	/* Called from the thread that called wload_load(); may be NULL. */
+	void (*progress)(void *ctx, const struct wload_progress *now);
+	void *progress_ctx;
+};
+
+#define WLOAD_LOAD_OPTIONS_DEFAULT \
+	{                          \
+		0                  \
+	}
+
+/* What a load did. peak_host_bytes: the most, at any sample, of the sum of the loader's resident
+ * growth beyond a bare device context, the page cache that the load added to the shards, and the
+ * daemon's resident memory. */
+struct wload_report {
+	const char *device;	 /* "cuda:0 (NVIDIA H100 …)", "host", "null" */
+	const char *family;	 /* rules that were used, "none" */
+	const char *note;	 /* the plan's, or NULL */
+	bool mount;		 /* a mount was loaded (else nothing was consumed) */
+	uint64_t tensors;	 /* sources read */
+	uint64_t parameters;
+	uint64_t bytes_read;	 /* from the shards, by the load itself */
+	uint64_t bytes_uploaded; /* placed in parameters */
+	uint64_t bytes_verified;
+	double seconds;		 /* first byte asked to last byte arrived and consumed */
+	double bytes_per_second; /* bytes_read / seconds */
+	uint64_t peak_host_bytes;
+	uint64_t cgroup_peak_bytes; /* 0: there is none */
+	uint64_t consumed_tensors;
+	uint64_t consumed_bytes;
+	uint64_t unused_tensors; /* no parameter needed them; consumed at the end */
+};
+
+struct wload_load;
+
+/* One parameter that was loaded. With --release, or on the null device, device_ptr is NULL. */
+struct wload_loaded {
+	const char *name;
+	const uint64_t *shape;
+	uint32_t rank;
+	enum wload_dtype dtype;
+	uint64_t bytes;
+	void *device_ptr; /* owned by the load, row-major, 256-byte aligned */
+};
+
+/* Loads PATH, a mount's root or a plain checkpoint, and waits until everything arrived.
+ *
+ * ret_load  holds one reference
+ *
+ * Before the first byte is read it checks that the device exists and has the memory, that nothing
+ * that it needs is consumed already, and that out_dir can be written. Nothing is consumed before it
+ * has arrived, and with verify been compared. On failure what was consumed stays consumed; restore
+ * brings it back.
+ *
+ * Returns 0, or what wload_checkpoint_open() and wload_plan_build() return, or
+ *   -EINVAL   the options contradict each other; the message says which
+ *   -ENODEV   no such device
+ *   -ENOMEM   the parameters do not fit (device, or host where `auto` falls back to it)
+ *   -ESTALE   a needed tensor is consumed already, or a shard changed during the load
+ *   -EBADMSG  verify found a difference; the message names the tensor and the first byte
+ *   -EEXIST   out_dir already holds a checkpoint
+ *   -EIO      a read or a copy failed. */
+WLOAD_API int wload_load(const char *path, const struct wload_load_options *options,
+			 struct wload_load **ret_load, struct wload_error *err);
+
+WLOAD_API struct wload_load *wload_load_ref(struct wload_load *load);
+
+/* Drops a reference; the last one frees the device memory. NULL is fine. */
+WLOAD_API void wload_load_unref(struct wload_load *load);
+
+WLOAD_API const struct wload_report *wload_load_report(const struct wload_load *load);
+WLOAD_API enum wload_device_kind wload_load_device(const struct wload_load *load,
+						   int *ret_ordinal);
+WLOAD_API uint32_t wload_load_count(const struct wload_load *load);
+WLOAD_API const struct wload_loaded *wload_load_param(const struct wload_load *load,
+						      uint32_t index);
+
+/* NULL when there is no parameter of that name. */
+WLOAD_API const struct wload_loaded *wload_load_find(const struct wload_load *load,
+						     const char *name);
+
+/* The names of tensors that no parameter needed; NULL past the last. */
+WLOAD_API const char *wload_load_unused(const struct wload_load *load, uint32_t i);
+
+/* Exports a parameter as a DLPack tensor (https://dmlc.github.io/dlpack/latest/c_api.html,
+ * DLManagedTensor), which holds its own reference to the load until its deleter runs.
+ *
+ * as_bits  export what NumPy lacks (BF16, 8-bit floats) as the unsigned integer of its width,
+ *          instead of with DLPack's own code for it, which not every importer knows
+ *
+ * Returns 0, -EOPNOTSUPP for F4 and F6, -ENOENT when the parameter's memory was released,
+ * -ENOMEM. */
+struct DLManagedTensor;
+WLOAD_API int wload_load_dlpack(struct wload_load *load, uint32_t index, bool as_bits,
+				struct DLManagedTensor **ret_tensor, struct wload_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_MOUNT_H
+#define WLOADFS_MOUNT_H
+
+/* What a wloadfs mount promises its clients, and the client's side of it.
+ *
+ * MNT/tensors/NAME, MNT/modules/A/B/…, MNT/npy/NAME.npy   the tensors; unlink() consumes
+ * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
+ *                         "consumed_tensors", "consumed_bytes"
+ * MNT/.wload/index.jsonl  first line: {"checkpoint": PATH, "file": NAME or null, "tensors": N,
+ *                           "shards": [{"name": …, "path": …, "dev": N, "ino": N, "bytes": N,
+ *                           "mtime_ns": N}, …]}
+ *                         then one tensor a line, in disk order: {"name": …, "file": name as in
+ *                           tensors/, "dtype": …, "shape": […], "shard": N, "offset": N,
+ *                           "bytes": N, "state": "live"|"consumed"}
+ * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `all`, `restore`,
+ *                         `restore P`; P and NAME spelled as in tensors/ (escapes included). A read
+ *                         on the same descriptor gives one line for each command of the last write:
+ *                         the number of tensors whose state changed. A bad line, an empty prefix
+ *                         or an unknown key is EINVAL and nothing of that write is done. A key that
+ *                         is already consumed counts 0.
+ *
+ * Extended attributes of tensor files: user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
+ *
+ * "A mount" means: the entry of the path's st_dev in /proc/self/mountinfo has the type
+ * "fuse.wloadfs". On any other path nothing is ever consumed. */
+
+#include "wloadfs/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WLOAD_FS_TYPE	   "fuse.wloadfs"
+#define WLOAD_CONTROL_DIR  ".wload"
+#define WLOAD_XATTR_PREFIX "user.wload."
+
+struct wload_mount;
+
+/* Attaches to the mount whose root path is.
+ *
+ * Returns 0, or -ENODEV when path is not on a wloadfs mount, -EINVAL when it lies inside of one but
+ * is not its root (the message names the root), -ENOTCONN when the mount's daemon is gone (with how
+ * to clear it), or what the system said. */
+WLOAD_API int wload_mount_open(const char *path, struct wload_mount **ret_mount,
+			       struct wload_error *err);
+WLOAD_API void wload_mount_close(struct wload_mount *mount);
+
+/* mark_consumed: every tensor under `prefix + "."`.
+ *
+ * prefix     a module's name in the checkpoint's spelling; not empty
+ * ret_count  tensors that were live before; may be NULL
+ *
+ * When it returns their names are gone and every cached page that nobody else needs is too.
+ * Idempotent. Returns 0, -EINVAL (empty prefix), -EACCES, or what the system said. */
+WLOAD_API int wload_mark_consumed(struct wload_mount *mount, const char *prefix,
+				  uint64_t *ret_count, struct wload_error *err);
+
+/* The same for exact names, in one write. -EINVAL when one of them is no tensor of the mount. */
+WLOAD_API int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names,
+				       size_t name_count, uint64_t *ret_count,
+				       struct wload_error *err);
+
+/* The same for every tensor. */
+WLOAD_API int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_count,
+				      struct wload_error *err);
+
+/* Brings consumed tensors back: those under `prefix + "."`, or all (NULL). */
+WLOAD_API int wload_mount_restore(struct wload_mount *mount, const char *prefix,
+				  uint64_t *ret_count, struct wload_error *err);
+
+/* The text of stats.json, allocated, given away. */
+WLOAD_API int wload_mount_stats(struct wload_mount *mount, char **ret_json,
+				struct wload_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
