@@ -119,10 +119,10 @@ $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/libwload.a Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(JSONC_CFLAGS) $(CFLAGS) -Itests/unit $< -o $@ $(LDFLAGS) \
 		$(O)/fs.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
 
-$(O)/tests/%: tests/tools/%.c Makefile
+$(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS) $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
 
 # A fuzz target is replayed over its corpus by a driver of ours (tests/fuzz/replay.c), and fuzzed by
 # libFuzzer with `make fuzz` (clang).
