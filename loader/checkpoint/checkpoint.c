@@ -54,24 +54,25 @@ struct opening {
 	const char *index_name; /* NULL: there is none */
 };
 
+/* Adds a warning: one line, as an error's text is. */
 __attribute__((format(printf, 2, 3))) static int warn(struct opening *o, const char *fmt, ...)
 {
 	struct wload_checkpoint *ckpt = o->ckpt;
-	char *text = NULL;
+	char text[WLOAD_ERROR_TEXT];
+	struct wload_error line;
 	va_list args;
-	int len;
 
 	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (len < 0)
-		return wload_fail(o->err, ENOMEM, "out of memory for a warning");
 	if (!grow_array(&ckpt->warnings, &ckpt->warnings_cap, ckpt->warning_count + 2,
-			sizeof(*ckpt->warnings))) {
-		free(text);
+			sizeof(*ckpt->warnings)))
 		return wload_fail(o->err, ENOMEM, "out of memory for a warning");
-	}
-	ckpt->warnings[ckpt->warning_count++] = text;
+	(void)wload_fail(&line, 0, "%s", text); /* makes control bytes visible */
+	ckpt->warnings[ckpt->warning_count] = strdup(line.text);
+	if (!ckpt->warnings[ckpt->warning_count])
+		return wload_fail(o->err, ENOMEM, "out of memory for a warning");
+	ckpt->warning_count++;
 	ckpt->warnings[ckpt->warning_count] = NULL;
 	return 0;
 }
