@@ -15,10 +15,10 @@
  *                           "bytes": N, "state": "live"|"consumed"}
  * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `all`, `restore`,
  *                         `restore P`; P and NAME spelled as in tensors/ (escapes included). A read
- *                         on the same descriptor gives one line for each command of the last write:
- *                         the number of tensors whose state changed. A bad line, an empty prefix
- *                         or an unknown key is EINVAL and nothing of that write is done. A key that
- *                         is already consumed counts 0.
+ *                         on the same descriptor gives one line for each command whose count was
+ *                         not read yet: the number of tensors whose state changed. A bad line, an
+ *                         empty prefix or an unknown key is EINVAL and nothing of that write is
+ *                         done. A key that is already consumed counts 0.
  *
  * Extended attributes of tensor files: user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
  *

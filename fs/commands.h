@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_COMMANDS_H
+#define WLOADFS_COMMANDS_H
+
+/* The grammar of .wload/consume, one command a line, names spelled as in tensors/:
+ *
+ *   prefix P      every tensor under P + "."; P is not empty
+ *   key NAME      one tensor
+ *   all           every tensor
+ *   restore       brings every tensor back
+ *   restore P     those under P + "."
+ *
+ * Pure: a line in, a command out. */
+
+#include <stddef.h>
+
+enum command_verb { COMMAND_PREFIX, COMMAND_KEY, COMMAND_ALL, COMMAND_RESTORE };
+
+struct command {
+	enum command_verb verb;
+	const char *argument; /* in the line, not terminated; NULL when there is none */
+	size_t argument_len;
+};
+
+/* The longest line that is taken, newline not counted: a name of the format's longest header would
+ * be longer, but file names never are, and a prefix of this length is nobody's module. */
+#define COMMAND_LINE_MAX 65536
+
+/* Parses one line, without its newline. Returns 0, or -EINVAL. */
+int command_parse(const char *line, size_t len, struct command *ret);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Consumption: marking, then clearing every cache, then the reply (evict.h says why in this order).
+ *
+ * A tensor that was never opened can have no FUSE pages, so the worker answers for it itself; one that
+ * was goes to the evictor. open() and unlink() may race: open counts itself first and then looks
+ * whether the tensor is consumed, unlink consumes first and then looks at the count, so that at least
+ * one of them sees the other. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/consume.h"
+#include "loader/base/cleanup.h"
+#include "loader/checkpoint/names.h"
+
+/* From this many names that the kernel knows, telling it to look all of them up again is cheaper. */
+#define EPOCH_FROM_NAMES 64
+
+/* A shard of which more tensors than this go at once is evicted run by run. */
+#define SHARD_FROM_TENSORS 16
+
+/* ---- handles ---- */
+
+int consume_open(struct wloadfs *fs, uint32_t tensor)
+{
+	struct tensor_state *state = &fs->tensor[tensor];
+
+	atomic_fetch_or(&state->seen, SEEN_OPEN);
+	atomic_fetch_add(&state->opens, 1);
+	if (!consumed_has(&fs->consumed, tensor))
+		return 0;
+	atomic_fetch_sub(&state->opens, 1);
+	return -ENOENT;
+}
+
+struct clean_job {
+	struct evictor_job job;
+	uint32_t tensor;
+};
+
+static void run_clean(struct wloadfs *fs, struct evictor_job *job)
+{
+	struct clean_job *clean = (struct clean_job *)job;
+
+	evict_mapped(fs, clean->tensor);
+	evict_tensor(fs, clean->tensor);
+	free(clean);
+}
+
+void consume_release(struct wloadfs *fs, uint32_t tensor)
+{
+	struct clean_job *clean;
+
+	if (atomic_fetch_sub(&fs->tensor[tensor].opens, 1) != 1 ||
+	    !consumed_has(&fs->consumed, tensor))
+		return;
+	/* The last handle of a consumed tensor: what was read through it goes too. */
+	clean = malloc(sizeof(*clean));
+	if (!clean)
+		return;
+	*clean = (struct clean_job){.job.run = run_clean, .tensor = tensor};
+	evictor_push(fs, &clean->job);
+}
+
+/* ---- one tensor ---- */
+
+static bool increment_epoch(struct wloadfs *fs)
+{
+	if (atomic_load(&fs->has_epoch) && wire_increment_epoch(&fs->wire) == -EINVAL)
+		atomic_store(&fs->has_epoch, false);
+	return atomic_load(&fs->has_epoch);
+}
+
+/* Makes the other names of a consumed tensor fail. While it is open its attributes still answer, for
+ * fstat(), so the names themselves have to be looked up again. */
+static void forget_names(struct wloadfs *fs, uint32_t tensor)
+{
+	evict_attributes(fs, tensor);
+	if (atomic_load(&fs->tensor[tensor].opens))
+		(void)increment_epoch(fs);
+}
+
+struct unlink_job {
+	struct evictor_job job;
+	fuse_req_t req;
+	uint32_t tensor;
+};
+
+static void run_unlink(struct wloadfs *fs, struct evictor_job *job)
+{
+	struct unlink_job *unlink = (struct unlink_job *)job;
+
+	forget_names(fs, unlink->tensor);
+	evict_mapped(fs, unlink->tensor);
+	evict_tensor(fs, unlink->tensor);
+	fuse_reply_err(unlink->req, 0);
+	free(unlink);
+}
+
+void consume_unlink(struct wloadfs *fs, fuse_req_t req, uint32_t tensor)
+{
+	struct unlink_job *job = malloc(sizeof(*job));
+	bool changed;
+
+	if (!job) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*job = (struct unlink_job){.job.run = run_unlink, .req = req, .tensor = tensor};
+	pthread_mutex_lock(&fs->lock);
+	changed = consumed_set(&fs->consumed, tensor);
+	pthread_mutex_unlock(&fs->lock);
+	if (changed && atomic_load(&fs->tensor[tensor].seen) & SEEN_OPEN) {
+		evictor_push(fs, &job->job);
+		return;
+	}
+	if (changed) {
+		evict_attributes(fs, tensor);
+		evict_tensor(fs, tensor);
+	}
+	fuse_reply_err(req, changed ? 0 : ENOENT);
+	free(job);
+}
+
+/* ---- many ---- */
+
+static int resolve_prefix(const struct wloadfs *fs, const struct command *command,
+			  struct action *ret)
+{
+	CLEANUP_FREE char *prefix = malloc(command->argument_len + 2);
+	size_t len;
+
+	if (!prefix)
+		return -ENOMEM;
+	if (name_from_file(command->argument, command->argument_len, prefix,
+			   command->argument_len + 1, &len) < 0 ||
+	    len == 0)
+		return -EINVAL;
+	memcpy(prefix + len, ".", 2);
+	wload_inventory_prefix(fs->inv, prefix, len + 1, &ret->first, &ret->end);
+	return 0;
+}
+
+int consume_resolve(const struct wloadfs *fs, const struct command *command, struct action *ret)
+{
+	*ret = (struct action){.verb = command->verb};
+	if (command->verb == COMMAND_KEY)
+		return names_find(&fs->names, command->argument, command->argument_len, "",
+				  &ret->tensor) < 0
+			       ? -EINVAL
+			       : 0;
+	if (command->argument)
+		return resolve_prefix(fs, command, ret);
+	ret->end = wload_inventory_count(fs->inv);
+	return 0;
+}
+
+/* The tensors that one consume_run() changed. */
+struct changed {
+	uint32_t *tensor;
+	size_t count, cap;
+};
+
+/* Marks one tensor; remembers it when its state changed. */
+static void mark(struct wloadfs *fs, struct action *action, struct changed *changed,
+		 uint32_t tensor)
+{
+	bool restore = action->verb == COMMAND_RESTORE;
+
+	if (restore ? !consumed_clear(&fs->consumed, tensor)
+		    : !consumed_set(&fs->consumed, tensor))
+		return;
+	action->changed++;
+	changed->tensor[changed->count++] = tensor;
+}
+
+/* Folders that were removed come back with anything that is restored: their names are static. */
+static void restore_folders(struct wloadfs *fs)
+{
+	fs->tensors_removed = false;
+	fs->npys_removed = false;
+	for (uint32_t i = 0; i < fs->modules.count; i++)
+		fs->module_removed[i] = false;
+}
+
+static void mark_all(struct wloadfs *fs, struct action *action, struct changed *changed)
+{
+	LOCK_SCOPE(&fs->lock);
+
+	if (action->verb == COMMAND_KEY)
+		mark(fs, action, changed, action->tensor);
+	else
+		for (uint32_t rank = action->first; rank < action->end; rank++)
+			mark(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
+	if (action->verb == COMMAND_RESTORE && action->changed)
+		restore_folders(fs);
+}
+
+static int by_index(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Makes the names of the changed tensors fail, or come back. */
+static void forget_changed_names(struct wloadfs *fs, const struct changed *changed)
+{
+	size_t known = 0;
+
+	for (size_t i = 0; i < changed->count; i++)
+		known += atomic_load(&fs->tensor[changed->tensor[i]].seen) != 0;
+	if (known >= EPOCH_FROM_NAMES && increment_epoch(fs))
+		return;
+	for (size_t i = 0; known && i < changed->count; i++)
+		forget_names(fs, changed->tensor[i]);
+}
+
+/* Evicts the changed tensors that are consumed, shard by shard in disk order. */
+static void evict_changed(struct wloadfs *fs, const struct changed *changed)
+{
+	size_t end;
+
+	for (size_t at = 0; at < changed->count; at = end) {
+		uint32_t shard = wload_inventory_tensor(fs->inv, changed->tensor[at]).shard;
+		uint32_t shard_end = wload_checkpoint_shard(fs->ckpt, shard)->end;
+
+		for (end = at; end < changed->count && changed->tensor[end] < shard_end; end++)
+			evict_mapped(fs, changed->tensor[end]);
+		if (end - at > SHARD_FROM_TENSORS)
+			evict_shard(fs, shard);
+		else
+			for (size_t i = at; i < end; i++)
+				evict_tensor(fs, changed->tensor[i]);
+	}
+}
+
+int consume_run(struct wloadfs *fs, struct action *actions, size_t count)
+{
+	struct changed changed = {0};
+	size_t most = 0;
+
+	for (size_t i = 0; i < count; i++)
+		most += actions[i].verb == COMMAND_KEY ? 1 : actions[i].end - actions[i].first;
+	changed.tensor = malloc((most ? most : 1) * sizeof(*changed.tensor));
+	if (!changed.tensor)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		mark_all(fs, &actions[i], &changed);
+	qsort(changed.tensor, changed.count, sizeof(*changed.tensor), by_index);
+	forget_changed_names(fs, &changed);
+	evict_changed(fs, &changed);
+	free(changed.tensor);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_CONTROL_H
+#define WLOADFS_CONTROL_H
+
+/* The files of .wload/, each open handle with what it holds. */
+
+#include "fs/fs.h"
+#include "fs/node.h"
+
+struct control_handle;
+
+/* The size that stat() shows. */
+uint64_t control_size(const struct wloadfs *fs, enum control_file file);
+
+/* Opens a file of .wload/. Returns 0, or -EROFS (writing to anything but consume), -ENOMEM. */
+int control_open(struct wloadfs *fs, enum control_file file, int flags,
+		 struct control_handle **ret);
+void control_release(struct control_handle *handle);
+
+/* Each of these answers the request, control_write() and control_flush() from the evictor. */
+void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req, size_t len,
+		  uint64_t offset);
+void control_write(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req,
+		   const char *buf, size_t len);
+void control_flush(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clears the kernel's caches of consumed tensors (evict.h), and the evictor thread. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <time.h>
+
+#include "fs/evict.h"
+#include "fs/node.h"
+#include "fs/residency.h"
+#include "loader/base/cleanup.h"
+
+#define RECHECK_SECONDS	  1
+#define STOP_WAIT_SECONDS 2
+
+struct evictor {
+	struct wloadfs *fs;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct evictor_job *first, **last; /* under lock */
+	bool stop;			   /* under lock */
+};
+
+static struct shard_extent extent_of(const struct wloadfs *fs, uint32_t shard)
+{
+	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
+
+	return (struct shard_extent){s->first, s->end, s->data_offset, s->bytes};
+}
+
+/* Drops a range of a shard and returns what is left of it. */
+static uint64_t drop(struct wloadfs *fs, uint32_t shard, struct page_range dead)
+{
+	int fd = wload_checkpoint_shard(fs->ckpt, shard)->fd;
+	uint64_t left = 0;
+
+	if (dead.lo >= dead.hi)
+		return 0;
+	if (!fs->shard_evictable[shard])
+		(void)residency_bytes(fd, dead.lo, dead.hi, &left);
+	else
+		atomic_fetch_add(&fs->evicted_bytes, residency_drop(fd, dead.lo, dead.hi, &left));
+	return left;
+}
+
+void evict_tensor(struct wloadfs *fs, uint32_t tensor)
+{
+	struct wload_tensor t = wload_inventory_tensor(fs->inv, tensor);
+	struct shard_extent extent = extent_of(fs, t.shard);
+	struct page_range dead = {0, 0};
+	uint64_t left;
+
+	pthread_mutex_lock(&fs->lock);
+	if (consumed_has(&fs->consumed, tensor)) {
+		struct consumed_run run = consumed_run_around(&fs->consumed, tensor, extent.first,
+							      extent.end);
+
+		dead = consumed_dead_pages(&fs->consumed, run, &extent, fs->page_bytes);
+		dead = consumed_near(dead, &t, FOLIO_BYTES_MAX, fs->page_bytes);
+	}
+	pthread_mutex_unlock(&fs->lock);
+	left = drop(fs, t.shard, dead);
+	if (left)
+		atomic_fetch_add(&fs->held_bytes[t.shard], left);
+}
+
+void evict_shard(struct wloadfs *fs, uint32_t shard)
+{
+	struct shard_extent extent = extent_of(fs, shard);
+	uint64_t left = 0;
+
+	for (uint32_t from = extent.first; from < extent.end;) {
+		struct consumed_run run;
+		struct page_range dead;
+		bool more;
+
+		pthread_mutex_lock(&fs->lock);
+		more = consumed_next_run(&fs->consumed, from, extent.end, &run);
+		if (more)
+			dead = consumed_dead_pages(&fs->consumed, run, &extent, fs->page_bytes);
+		pthread_mutex_unlock(&fs->lock);
+		if (!more)
+			break;
+		left += drop(fs, shard, dead);
+		from = run.end;
+	}
+	atomic_store(&fs->held_bytes[shard], left);
+}
+
+/* Invalidates one inode: its attributes (offset < 0), or its pages too. The kernel says ENOENT for an
+ * inode that it does not have. */
+static void invalidate(struct wloadfs *fs, struct node node, off_t offset)
+{
+	(void)fuse_lowlevel_notify_inval_inode(fs->session, node_id(node), offset, 0);
+}
+
+void evict_attributes(struct wloadfs *fs, uint32_t tensor)
+{
+	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
+
+	if (seen & SEEN_TENSOR)
+		invalidate(fs, (struct node){NODE_TENSOR, tensor}, -1);
+	if (seen & SEEN_NPY)
+		invalidate(fs, (struct node){NODE_NPY, tensor}, -1);
+}
+
+void evict_mapped(struct wloadfs *fs, uint32_t tensor)
+{
+	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
+
+	if (!(seen & SEEN_OPEN))
+		return;
+	if (seen & SEEN_TENSOR)
+		invalidate(fs, (struct node){NODE_TENSOR, tensor}, 0);
+	if (seen & SEEN_NPY)
+		invalidate(fs, (struct node){NODE_NPY, tensor}, 0);
+}
+
+/* ---- the thread ---- */
+
+static bool anything_held(const struct wloadfs *fs)
+{
+	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
+		if (atomic_load(&fs->held_bytes[i]))
+			return true;
+	return false;
+}
+
+static void recheck_held(struct wloadfs *fs)
+{
+	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
+		if (atomic_load(&fs->held_bytes[i]))
+			evict_shard(fs, i);
+}
+
+/* Waits for a job; after RECHECK_SECONDS it returns without one where something is held. Sets
+ * *ret_stop once the queue is empty and no more is coming. */
+static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
+{
+	LOCK_SCOPE(&e->lock);
+	struct evictor_job *job;
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += RECHECK_SECONDS;
+	while (!e->first && !e->stop && r == 0)
+		r = anything_held(e->fs) ? pthread_cond_timedwait(&e->wake, &e->lock, &until)
+					 : pthread_cond_wait(&e->wake, &e->lock);
+	job = e->first;
+	if (job) {
+		e->first = job->next;
+		if (!e->first)
+			e->last = &e->first;
+	}
+	*ret_stop = !job && e->stop;
+	return job;
+}
+
+static void *evictor_main(void *arg)
+{
+	struct evictor *e = arg;
+	struct evictor_job *job;
+	bool stop = false;
+
+	while (!stop) {
+		job = next_job(e, &stop);
+		if (job)
+			job->run(e->fs, job);
+		else if (!stop)
+			recheck_held(e->fs);
+	}
+	return NULL;
+}
+
+int evictor_start(struct wloadfs *fs)
+{
+	struct evictor *e = calloc(1, sizeof(*e));
+	sigset_t all, old;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->fs = fs;
+	e->last = &e->first;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->wake, NULL);
+	/* Signals are for the main thread, which waits for them. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	r = pthread_create(&e->thread, NULL, evictor_main, e);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r) {
+		free(e);
+		return -r;
+	}
+	fs->evictor = e;
+	return 0;
+}
+
+void evictor_push(struct wloadfs *fs, struct evictor_job *job)
+{
+	struct evictor *e = fs->evictor;
+	LOCK_SCOPE(&e->lock);
+
+	job->next = NULL;
+	*e->last = job;
+	e->last = &job->next;
+	pthread_cond_signal(&e->wake);
+}
+
+void evictor_stop(struct wloadfs *fs, const char *mountpoint)
+{
+	struct evictor *e = fs->evictor;
+	struct timespec until;
+
+	if (!e)
+		return;
+	pthread_mutex_lock(&e->lock);
+	e->stop = true;
+	pthread_cond_signal(&e->wake);
+	pthread_mutex_unlock(&e->lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_WAIT_SECONDS;
+	if (pthread_timedjoin_np(e->thread, NULL, &until) != 0) {
+		(void)umount2(mountpoint, MNT_FORCE);
+		pthread_join(e->thread, NULL);
+	}
+	pthread_cond_destroy(&e->wake);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+	fs->evictor = NULL;
+}

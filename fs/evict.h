@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_EVICT_H
+#define WLOADFS_EVICT_H
+
+/* Eviction of consumed tensors: which kernel caches hold them, and in which order they are cleared.
+ *
+ * Two caches: the shard's own pages (residency.h), and the FUSE pages of the tensor's inodes, where
+ * somebody mapped them. Invalidating FUSE pages waits for READs in flight, and a READ needs one of
+ * our workers: done by a worker, it can deadlock. So there is one thread beside them, the evictor,
+ * which invalidates, drops, and only then sends the reply that the worker left to it. */
+
+#include "fs/fs.h"
+
+/* Drops the shard pages that this consumed tensor and its consumed neighbours leave to nobody. Any
+ * thread. */
+void evict_tensor(struct wloadfs *fs, uint32_t tensor);
+
+/* The same for every consumed run of a shard; updates its held bytes. Any thread. */
+void evict_shard(struct wloadfs *fs, uint32_t shard);
+
+/* Makes the kernel ask again for the attributes of a tensor's inodes, which it may know under other
+ * names. Takes no folder's lock, so it may come before a reply. Any thread. */
+void evict_attributes(struct wloadfs *fs, uint32_t tensor);
+
+/* Unmaps and drops the FUSE pages of a tensor's inodes. Evictor only. */
+void evict_mapped(struct wloadfs *fs, uint32_t tensor);
+
+/* A piece of work for the evictor. Embedded in what it works on; run() owns it from then on. */
+struct evictor_job {
+	struct evictor_job *next;
+	void (*run)(struct wloadfs *fs, struct evictor_job *job);
+};
+
+/* Starts the thread. Returns 0 or -errno. */
+int evictor_start(struct wloadfs *fs);
+
+/* Queues a job. Jobs run one by one, in order. */
+void evictor_push(struct wloadfs *fs, struct evictor_job *job);
+
+/* Finishes what is queued and ends the thread. When it waits for a READ that nobody will answer any
+ * more, aborts the connection through the mountpoint. NULL evictor: does nothing. */
+void evictor_stop(struct wloadfs *fs, const char *mountpoint);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Builds and takes down one mount's state (fs.h). */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fs/evict.h"
+#include "fs/fs.h"
+#include "fs/index.h"
+#include "fs/tree.h"
+
+/* statfs f_type of filesystems whose pages are their storage: nothing to evict (linux/magic.h). */
+#define MAGIC_TMPFS	0x01021994
+#define MAGIC_RAMFS	0x858458f6
+#define MAGIC_HUGETLBFS 0x958458f6
+
+static bool is_evictable(int fd)
+{
+	struct statfs s;
+
+	if (fstatfs(fd, &s) < 0)
+		return true;
+	return s.f_type != MAGIC_TMPFS && (unsigned long)s.f_type != MAGIC_RAMFS &&
+	       (unsigned long)s.f_type != MAGIC_HUGETLBFS;
+}
+
+static void look_at_shards(struct wloadfs *fs, uint32_t shards)
+{
+	for (uint32_t i = 0; i < shards; i++) {
+		int fd = wload_checkpoint_shard(fs->ckpt, i)->fd;
+		struct stat st;
+
+		fs->shard_evictable[i] = is_evictable(fd);
+		fs->shard_mode[i] = fstat(fd, &st) == 0 ? st.st_mode & 0777 : 0600;
+	}
+}
+
+static int allocate(struct wloadfs *fs)
+{
+	size_t shards = wload_checkpoint_shard_count(fs->ckpt) + 1;
+
+	fs->module_removed = calloc(fs->modules.count, sizeof(*fs->module_removed));
+	fs->tensor = calloc((size_t)wload_inventory_count(fs->inv) + 1, sizeof(*fs->tensor));
+	fs->own_open = calloc(fs->own.count, sizeof(*fs->own_open));
+	fs->shard_mode = calloc(shards, sizeof(*fs->shard_mode));
+	fs->shard_evictable = calloc(shards, sizeof(*fs->shard_evictable));
+	fs->held_bytes = calloc(shards, sizeof(*fs->held_bytes));
+	if (!fs->module_removed || !fs->tensor || !fs->own_open || !fs->shard_mode ||
+	    !fs->shard_evictable || !fs->held_bytes)
+		return -ENOMEM;
+	return consumed_init(&fs->consumed, fs->inv);
+}
+
+int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev,
+	    uint64_t skip_ino, own_warn warn, void *warn_ctx, struct wload_error *err)
+{
+	int r;
+
+	fs->ckpt = ckpt;
+	fs->inv = wload_checkpoint_inventory(ckpt);
+	fs->uid = geteuid();
+	fs->gid = getegid();
+	fs->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	clock_gettime(CLOCK_REALTIME, &fs->mounted_at);
+	pthread_mutex_init(&fs->lock, NULL);
+	pthread_mutex_init(&fs->own_lock, NULL);
+
+	r = names_build(fs->inv, &fs->names, err);
+	if (r < 0)
+		return r;
+	r = modules_build(fs->inv, &fs->modules);
+	if (r < 0)
+		return wload_fail(err, -r, "cannot build modules/: %s", strerror(-r));
+	r = own_read(ckpt, skip_dev, skip_ino, tree_reserved, warn, warn_ctx, &fs->own, err);
+	if (r < 0)
+		return r;
+	r = allocate(fs);
+	if (r < 0)
+		return wload_fail(err, -r, "out of memory for %u tensors",
+				  wload_inventory_count(fs->inv));
+	look_at_shards(fs, wload_checkpoint_shard_count(ckpt));
+	return 0;
+}
+
+void fs_free(struct wloadfs *fs)
+{
+	index_free(fs->index);
+	consumed_free(&fs->consumed);
+	free(fs->module_removed);
+	free(fs->tensor);
+	free(fs->own_open);
+	free(fs->shard_mode);
+	free(fs->shard_evictable);
+	free(fs->held_bytes);
+	own_free(&fs->own);
+	modules_free(&fs->modules);
+	names_free(&fs->names);
+	wload_checkpoint_close(fs->ckpt);
+	pthread_mutex_destroy(&fs->lock);
+	pthread_mutex_destroy(&fs->own_lock);
+}
+
+struct wire *wire_of(void *userdata)
+{
+	return &((struct wloadfs *)userdata)->wire;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_FS_H
+#define WLOADFS_FS_H
+
+/* One mount's state. Everything but what the comments put under a lock is fixed once the session
+ * runs; nothing that waits (a reply, an invalidation, I/O) happens under a lock. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "fs/consumed.h"
+#include "fs/modules.h"
+#include "fs/names.h"
+#include "fs/own.h"
+#include "fs/wire.h"
+#include "wloadfs/checkpoint.h"
+
+/* How the checkpoint's own files reach their readers. */
+enum shards_mode { SHARDS_AUTO, SHARDS_PASSTHROUGH, SHARDS_SERVED };
+
+/* Counts of one tensor's names and handles, so that only what the kernel knows is invalidated. */
+enum tensor_seen {
+	SEEN_TENSOR = 1, /* its raw inode was looked up */
+	SEEN_NPY = 2,	 /* its .npy inode was looked up */
+	SEEN_OPEN = 4,	 /* one of them was opened: the kernel may hold pages */
+};
+
+struct tensor_state {
+	_Atomic uint8_t seen;	/* enum tensor_seen bits, only ever added */
+	_Atomic uint16_t opens; /* handles now, saturating */
+};
+
+/* One of the checkpoint's files while somebody has it open. */
+struct own_open {
+	uint32_t opens;	   /* under own_lock */
+	int backing_id;	   /* > 0: passthrough; under own_lock */
+	int fd;		   /* served from here; under own_lock, valid while opens > 0 */
+};
+
+struct evictor;
+
+struct wloadfs {
+	struct wload_checkpoint *ckpt;
+	const struct wload_inventory *inv;
+	struct modules modules;
+	struct names names;
+	struct own own;
+	struct wire wire;
+	struct fuse_session *session;
+	struct evictor *evictor;
+
+	enum shards_mode shards_mode; /* as asked for */
+	bool ask_direct_mmap;
+	bool debug;
+	uid_t uid;
+	gid_t gid;
+	struct timespec mounted_at;
+	uint64_t page_bytes;
+	mode_t *shard_mode;    /* permission bits of each shard's file */
+	bool *shard_evictable; /* its filesystem has a page cache behind it (not tmpfs) */
+
+	pthread_mutex_t lock;	  /* consumption: the next four */
+	struct consumed consumed;
+	_Atomic uint8_t *module_removed; /* a byte a folder of modules/: rmdir'ed */
+	_Atomic bool tensors_removed;	 /* rmdir'ed, like the next */
+	_Atomic bool npys_removed;
+	struct tensor_state *tensor; /* atomics, no lock */
+
+	pthread_mutex_t own_lock;
+	struct own_open *own_open; /* one an entry of own; under own_lock */
+	int passthrough_error;	   /* why the last backing file was refused, 0: none; own_lock */
+	_Atomic uint32_t passthrough_opens, served_opens; /* of the checkpoint's own files */
+
+	struct index_file *index; /* .wload/index.jsonl's line table, made at its first look-up */
+
+	_Atomic bool has_epoch; /* the kernel takes wire_increment_epoch() */
+	_Atomic uint64_t bytes_served; /* by READ */
+	_Atomic uint64_t evicted_bytes;
+	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */
+};
+
+/* Builds all that needs no session: names, modules, own files, consumption.
+ *
+ * ckpt  given away, closed by fs_free()
+ *
+ * Returns 0 or -errno with err filled. */
+int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev,
+	    uint64_t skip_ino, own_warn warn, void *warn_ctx, struct wload_error *err);
+void fs_free(struct wloadfs *fs);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wloadfs: mounts a checkpoint.
+ *
+ * Into the background it forks before anything else, so that no thread or descriptor is lost by it.
+ * The child does everything and reports on the terminal; the parent waits for its word that the mount
+ * stands, asks the mount something itself, and only then returns 0. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "fs/options.h"
+#include "fs/session.h"
+#include "fs/tree.h"
+#include "loader/base/cleanup.h"
+#include "wloadfs/version.h"
+
+#define EXIT_USAGE 2
+
+static bool in_background; /* the terminal is gone: messages go to the system log */
+
+static void say(const char *text)
+{
+	if (in_background)
+		syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
+	else
+		(void)fprintf(stderr, "wloadfs: %s\n", text);
+}
+
+static void warn(void *ctx, const char *text)
+{
+	(void)ctx;
+	say(text);
+}
+
+/* Looks at the mountpoint before anything is built: a folder, and not a dead mount. */
+static int check_mountpoint(const char *given, char **ret_path, struct stat *ret_st,
+			    struct wload_error *err)
+{
+	CLEANUP_FREE char *path = NULL;
+
+	if (stat(given, ret_st) < 0 && errno == ENOTCONN)
+		return wload_fail(err, ENOTCONN,
+				  "mountpoint '%s' is a mount whose daemon is gone; clear it with "
+				  "'fusermount3 -u %s'",
+				  given, given);
+	path = realpath(given, NULL);
+	if (!path || stat(path, ret_st) < 0)
+		return wload_fail(err, errno, "mountpoint '%s': %s", given, strerror(errno));
+	if (!S_ISDIR(ret_st->st_mode))
+		return wload_fail(err, ENOTDIR, "mountpoint '%s' is not a folder", given);
+	*ret_path = TAKE_PTR(path);
+	return 0;
+}
+
+/* Tells the parent that the mount stands, and lets go of the terminal. */
+static void ready(void *ctx)
+{
+	int *pipe_fd = ctx, null;
+
+	if (*pipe_fd < 0)
+		return;
+	(void)!write(*pipe_fd, "", 1);
+	close(TAKE_FD(*pipe_fd));
+	null = open("/dev/null", O_RDWR);
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		(void)dup2(null, fd);
+	if (null > 2)
+		close(null);
+	in_background = true;
+}
+
+static int mount_and_serve(struct options *options, int pipe_fd)
+{
+	struct wload_checkpoint *ckpt = NULL;
+	CLEANUP_FREE char *mountpoint = NULL;
+	struct wloadfs fs = {0};
+	struct wload_error err = {0};
+	struct stat at;
+	int r = check_mountpoint(options->mountpoint, &mountpoint, &at, &err);
+
+	if (r == 0)
+		r = wload_checkpoint_open(options->checkpoint, NULL, NULL, &ckpt, &err);
+	if (r == 0) {
+		const char *text;
+
+		for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
+			say(text);
+		fs.shards_mode = options->shards_mode;
+		fs.wire.want_passthrough = options->shards_mode != SHARDS_SERVED;
+		fs.wire.want_direct_mmap = !options->no_direct_mmap;
+		r = fs_init(&fs, ckpt, at.st_dev, at.st_ino, warn, NULL, &err);
+		/* Nothing may keep a folder busy that somebody wants to unmount. */
+		if (r == 0 && chdir("/") < 0)
+			r = wload_fail(&err, errno, "cannot change to '/': %s", strerror(errno));
+		if (r == 0)
+			r = session_run(&fs, options, mountpoint, ready, &pipe_fd, &err);
+		fs_free(&fs);
+	}
+	if (r < 0)
+		say(err.text);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Asks the mount for something only the daemon can answer. */
+static bool answers(const char *mountpoint)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct stat st;
+
+	return asprintf(&path, "%s/.wload/%s", mountpoint, tree_control_name(CONTROL_CONSUME)) >=
+		       0 &&
+	       stat(path, &st) == 0;
+}
+
+/* The parent's part: waits for the child's word, or its end. */
+static int wait_for_mount(pid_t child, int pipe_fd, const char *mountpoint)
+{
+	char byte;
+	ssize_t n;
+	int status;
+
+	while ((n = read(pipe_fd, &byte, 1)) < 0 && errno == EINTR)
+		;
+	if (n == 1 && answers(mountpoint))
+		return EXIT_SUCCESS;
+	if (n == 1) {
+		say("the mount was made and does not answer");
+		kill(child, SIGTERM);
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (n == 1)
+		(void)umount2(mountpoint, MNT_DETACH);
+	else if (WIFSIGNALED(status))
+		(void)fprintf(stderr, "wloadfs: the daemon died of signal %d\n", WTERMSIG(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+static int run_in_background(struct options *options)
+{
+	int fds[2];
+	pid_t child;
+	int r;
+
+	if (pipe2(fds, O_CLOEXEC) < 0 || (child = fork()) < 0) {
+		(void)fprintf(stderr, "wloadfs: cannot fork: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	if (child > 0) {
+		close(fds[1]);
+		r = wait_for_mount(child, fds[0], options->mountpoint);
+		close(fds[0]);
+		return r;
+	}
+	close(fds[0]);
+	(void)setsid();
+	return mount_and_serve(options, fds[1]);
+}
+
+static int print_version(void)
+{
+	return printf("wloadfs %s\nlibfuse %s\n", WLOAD_VERSION, fuse_pkgversion()) < 0 ||
+	       fflush(stdout) != 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options CLEANUP(options_free) = {0};
+	struct wload_error err;
+
+	if (options_parse(argc, argv, &options, &err) < 0) {
+		(void)fprintf(stderr, "wloadfs: %s; 'wloadfs --help' lists what is\n", err.text);
+		return EXIT_USAGE;
+	}
+	if (options.help)
+		return fputs(options_help, stdout) < 0 || fflush(stdout) != 0;
+	if (options.version)
+		return print_version();
+	return options.foreground ? mount_and_serve(&options, -1) : run_in_background(&options);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_NODE_H
+#define WLOADFS_NODE_H
+
+/* Node ids: what a file is, said by its number.
+ *
+ *   63      48 47      40 39 32 31                0
+ *   [    0    ][  kind   ][ 0  ][      index      ]
+ *
+ * The root is FUSE's 1. A tensor is immutable and `restore` brings back the very same object, so an
+ * id never changes its meaning: FORGET needs no bookkeeping, and there is no generation to raise
+ * (with one, a name that another folder's dentry still holds would name a second inode, with pages
+ * of its own to evict). tensors/NAME and modules/… share an id; npy/NAME.npy has its own. */
+
+#include <stdint.h>
+
+enum node_kind {
+	NODE_OWN = 1,	  /* a file or folder of the checkpoint; index in struct own, 0 is the root */
+	NODE_TENSORS,	  /* the folder tensors/ */
+	NODE_NPYS,	  /* the folder npy/ */
+	NODE_CONTROLS,	  /* the folder .wload/ */
+	NODE_MODULE,	  /* a folder below (0: of) modules/; index in struct modules */
+	NODE_TENSOR,	  /* raw bytes; index in the inventory */
+	NODE_NPY,	  /* the same with a NumPy header */
+	NODE_CONTROL,	  /* a file of .wload/; index is an enum control_file */
+	NODE_KIND_COUNT
+};
+
+enum control_file { CONTROL_STATS, CONTROL_INDEX, CONTROL_CONSUME, CONTROL_FILE_COUNT };
+
+struct node {
+	enum node_kind kind;
+	uint32_t index;
+};
+
+#define NODE_ROOT_ID 1u
+
+static inline uint64_t node_id(struct node node)
+{
+	if (node.kind == NODE_OWN && node.index == 0)
+		return NODE_ROOT_ID;
+	return (uint64_t)node.kind << 40 | node.index;
+}
+
+/* Decodes an id that node_id() made; the kernel sends no others. */
+static inline struct node node_from_id(uint64_t id)
+{
+	if (id == NODE_ROOT_ID)
+		return (struct node){NODE_OWN, 0};
+	return (struct node){(enum node_kind)(id >> 40), (uint32_t)id};
+}
+
+#endif

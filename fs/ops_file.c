@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* FUSE operations on open files. A tensor's handle is its node; a control file's is a struct
+ * control_handle; the checkpoint's own files are counted in ownfile.c. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "fs/consume.h"
+#include "fs/control.h"
+#include "fs/node.h"
+#include "fs/ops.h"
+#include "fs/ownfile.h"
+#include "fs/view.h"
+#include "loader/base/cleanup.h"
+#include "loader/base/io.h"
+
+static struct control_handle *control_of(const struct fuse_file_info *fi)
+{
+	return (struct control_handle *)(uintptr_t)fi->fh;
+}
+
+static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
+			 struct fuse_file_info *fi)
+{
+	struct control_handle *handle;
+	int r = control_open(fs, (enum control_file)file, fi->flags, &handle);
+
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	fi->fh = (uintptr_t)handle;
+	fi->direct_io = 1;
+	fi->nonseekable = file == CONTROL_CONSUME;
+	fi->noflush = file != CONTROL_CONSUME;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		control_release(handle);
+}
+
+static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
+			struct fuse_file_info *fi)
+{
+	int r = wload_checkpoint_check(
+		fs->ckpt, wload_inventory_tensor(fs->inv, tensor).shard, NULL);
+
+	if (r == 0)
+		r = consume_open(fs, tensor);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	fi->direct_io = fs->wire.direct_mmap;
+	fi->keep_cache = !fi->direct_io;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		consume_release(fs, tensor);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct wloadfs *fs = fs_of(req);
+	struct node node = node_from_id(ino);
+
+	if (node.kind != NODE_CONTROL && (fi->flags & O_ACCMODE) != O_RDONLY) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	switch (node.kind) {
+	case NODE_TENSOR:
+	case NODE_NPY:
+		open_tensor(fs, req, node.index, fi);
+		break;
+	case NODE_CONTROL:
+		open_control(fs, req, node.index, fi);
+		break;
+	case NODE_OWN:
+		ownfile_open(fs, req, node.index, fi);
+		break;
+	default:
+		fuse_reply_err(req, EISDIR);
+	}
+}
+
+/* A worker's buffer for READ replies, kept for its life: a fresh one of 1 MiB a request would be
+ * zeroed by the kernel every time. */
+struct read_buffer {
+	char *buf;
+	size_t len;
+};
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+static void free_buffer(void *p)
+{
+	struct read_buffer *buffer = p;
+
+	free(buffer->buf);
+	free(buffer);
+}
+
+static void make_buffer_key(void)
+{
+	(void)pthread_key_create(&buffer_key, free_buffer);
+}
+
+/* Returns room for len bytes, or NULL. */
+static char *read_buffer(size_t len)
+{
+	struct read_buffer *buffer;
+
+	pthread_once(&buffer_once, make_buffer_key);
+	buffer = pthread_getspecific(buffer_key);
+	if (!buffer) {
+		buffer = calloc(1, sizeof(*buffer));
+		if (!buffer || pthread_setspecific(buffer_key, buffer) != 0) {
+			free(buffer);
+			return NULL;
+		}
+	}
+	if (buffer->len < len) {
+		free(buffer->buf);
+		buffer->len = 0;
+		buffer->buf = aligned_alloc(4096, (len + 4095) / 4096 * 4096);
+		if (buffer->buf)
+			buffer->len = len;
+	}
+	return buffer->buf;
+}
+
+static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset, size_t size,
+			   char *buf)
+{
+	struct view view CLEANUP(view_free) = {0};
+	int r = view_of(fs, node, &view);
+	ssize_t n = r < 0 ? r : view_read(fs, &view, offset, size, buf);
+
+	/* A descriptor that outlives its tensor reads on, and leaves nothing behind. */
+	if (n > 0 && consumed_has(&fs->consumed, node.index))
+		evict_tensor(fs, node.index);
+	return n;
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct wloadfs *fs = fs_of(req);
+	struct node node = node_from_id(ino);
+	char *buf;
+	ssize_t n;
+
+	if (node.kind == NODE_CONTROL) {
+		control_read(fs, control_of(fi), req, size, (uint64_t)off);
+		return;
+	}
+	buf = read_buffer(size);
+	if (!buf)
+		n = -ENOMEM;
+	else if (node.kind == NODE_OWN)
+		n = io_read_at(ownfile_fd(fs, node.index), buf, size, (uint64_t)off);
+	else
+		n = read_tensor(fs, node, (uint64_t)off, size, buf);
+	if (n < 0) {
+		fuse_reply_err(req, (int)-n);
+		return;
+	}
+	atomic_fetch_add(&fs->bytes_served, (uint64_t)n);
+	fuse_reply_buf(req, buf, (size_t)n);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+	      struct fuse_file_info *fi)
+{
+	(void)off;
+	if (node_from_id(ino).kind != NODE_CONTROL)
+		fuse_reply_err(req, EROFS);
+	else
+		control_write(fs_of(req), control_of(fi), req, buf, size);
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node node = node_from_id(ino);
+
+	if (node.kind == NODE_CONTROL && node.index == CONTROL_CONSUME)
+		control_flush(fs_of(req), control_of(fi), req);
+	else
+		fuse_reply_err(req, 0);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct wloadfs *fs = fs_of(req);
+	struct node node = node_from_id(ino);
+
+	if (node.kind == NODE_CONTROL)
+		control_release(control_of(fi));
+	else if (node.kind == NODE_OWN)
+		ownfile_release(fs, node.index);
+	else
+		consume_release(fs, node.index);
+	fuse_reply_err(req, 0);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Page-cache residency and eviction of one file's range (see residency.h).
+ *
+ * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the caller
+ * owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all resident"
+ * where it refuses, so it is only believed by an owner. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fs/residency.h"
+#include "loader/base/cleanup.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21 /* Linux 5.4 */
+#endif
+#define SYS_CACHESTAT 451
+
+struct cachestat_range {
+	uint64_t offset, len;
+};
+
+struct cachestat_counts {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+static uint64_t page_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Counts by mincore, window by window; for kernels without cachestat. */
+static int bytes_by_mincore(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
+{
+	const uint64_t window = 64u << 20, page = page_bytes();
+	CLEANUP_FREE unsigned char *pages = malloc(window / page);
+	uint64_t cached = 0;
+	struct stat st;
+
+	if (!pages)
+		return -ENOMEM;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid() && geteuid() != 0)
+		return -EPERM;
+	for (uint64_t at = lo; at < hi; at += window) {
+		size_t len = hi - at < window ? (size_t)(hi - at) : (size_t)window;
+		void *map = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)at);
+
+		if (map == MAP_FAILED)
+			return -errno;
+		if (mincore(map, len, pages) == 0)
+			for (size_t i = 0; i < (len + page - 1) / page; i++)
+				cached += pages[i] & 1 ? page : 0;
+		(void)munmap(map, len);
+	}
+	*ret_bytes = cached;
+	return 0;
+}
+
+static int count_pages(int fd, uint64_t lo, uint64_t hi, struct cachestat_counts *ret)
+{
+	struct cachestat_range range = {lo, hi - lo};
+
+	return syscall(SYS_CACHESTAT, fd, &range, ret, 0) == 0 ? 0 : -errno;
+}
+
+int residency_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
+{
+	struct cachestat_counts counts;
+	int r;
+
+	*ret_bytes = 0;
+	if (lo >= hi)
+		return 0;
+	r = count_pages(fd, lo, hi, &counts);
+	if (r == -ENOSYS)
+		return bytes_by_mincore(fd, lo, hi, ret_bytes);
+	if (r == 0)
+		*ret_bytes = counts.cached * page_bytes();
+	return r;
+}
+
+/* A shard that was written a moment ago has pages that no eviction takes before they are on disk. */
+static void write_out(int fd, uint64_t lo, uint64_t hi)
+{
+	struct cachestat_counts counts = {0};
+
+	if (count_pages(fd, lo, hi, &counts) == 0 && counts.dirty + counts.writeback == 0)
+		return;
+	(void)sync_file_range(fd, (off64_t)lo, (off64_t)(hi - lo),
+			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				      SYNC_FILE_RANGE_WAIT_AFTER);
+	(void)posix_fadvise(fd, (off_t)lo, (off_t)(hi - lo), POSIX_FADV_DONTNEED);
+}
+
+/* Pages out one stretch of resident pages of a mapping. */
+static void page_out(char *start, size_t len)
+{
+	if (madvise(start, len, MADV_POPULATE_READ) == 0)
+		(void)madvise(start, len, MADV_PAGEOUT);
+}
+
+/* Splits the folios in [lo, hi) (at most FOLIO_BYTES_MAX) that fadvise had to leave. Only what is
+ * resident is mapped in, and without read-ahead, so nothing is read back. */
+static void split_and_page_out(int fd, uint64_t lo, uint64_t hi)
+{
+	const size_t page = (size_t)page_bytes();
+	unsigned char pages[FOLIO_BYTES_MAX / 4096];
+	size_t len = (size_t)(hi - lo), count = (len + page - 1) / page, end;
+	char *map = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, (off_t)lo);
+
+	if (map == MAP_FAILED)
+		return;
+	(void)madvise(map, len, MADV_RANDOM);
+	if (mincore(map, len, pages) == 0)
+		for (size_t at = 0; at < count; at = end) {
+			for (end = at; end < count && pages[end] & 1; end++)
+				;
+			if (end > at)
+				page_out(map + at * page, (end - at) * page);
+			else
+				end++;
+		}
+	(void)munmap(map, len);
+}
+
+static uint64_t left_in(int fd, uint64_t lo, uint64_t hi)
+{
+	uint64_t bytes;
+
+	return residency_bytes(fd, lo, hi, &bytes) == 0 ? bytes : 0;
+}
+
+uint64_t residency_drop(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_left)
+{
+	uint64_t before = 0, left;
+	int r = residency_bytes(fd, lo, hi, &before);
+
+	*ret_left = 0;
+	if (lo >= hi || (r == 0 && before == 0))
+		return 0;
+	(void)posix_fadvise(fd, (off_t)lo, (off_t)(hi - lo), POSIX_FADV_DONTNEED);
+	if (r < 0)
+		return 0;
+	left = left_in(fd, lo, hi);
+	if (left) {
+		write_out(fd, lo, hi);
+		left = left_in(fd, lo, hi);
+	}
+	if (left) {
+		uint64_t head = hi - lo < FOLIO_BYTES_MAX ? hi : lo + FOLIO_BYTES_MAX;
+		uint64_t tail = hi - head < FOLIO_BYTES_MAX ? head : hi - FOLIO_BYTES_MAX;
+
+		split_and_page_out(fd, lo, head);
+		if (tail < hi)
+			split_and_page_out(fd, tail, hi);
+		(void)posix_fadvise(fd, (off_t)lo, (off_t)(hi - lo), POSIX_FADV_DONTNEED);
+		left = left_in(fd, lo, hi);
+	}
+	*ret_left = left;
+	return before > left ? before - left : 0;
+}

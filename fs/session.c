@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs a mount (session.h). Teardown goes backwards, the evictor first: it may be waiting for reads
+ * that only a running session answers. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/evict.h"
+#include "fs/ops.h"
+#include "fs/session.h"
+#include "loader/base/cleanup.h"
+
+#define THREADS_DEFAULT_MIN 4u
+#define THREADS_DEFAULT_MAX 64u
+
+/* libfuse says why something failed through its log alone: the last line is kept for our message. */
+static char last_log[256];
+static bool log_through;
+
+static void keep_log(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	size_t len;
+
+	if (log_through && level > FUSE_LOG_ERR) {
+		(void)vfprintf(stderr, fmt, args);
+		return;
+	}
+	(void)vsnprintf(last_log, sizeof(last_log), fmt, args);
+	len = strlen(last_log);
+	while (len && last_log[len - 1] == '\n')
+		last_log[--len] = '\0';
+	if (log_through)
+		(void)fprintf(stderr, "wloadfs: %s\n", last_log);
+}
+
+/* Adds -o options of our own: what the mount is, and that the kernel checks permissions, without
+ * which allow_other would let any user consume. */
+static int add_options(struct wloadfs *fs, struct fuse_args *args)
+{
+	CLEANUP_FREE char *fsname = NULL;
+	char *opts = NULL;
+	int r;
+
+	if (asprintf(&fsname, "fsname=%s", wload_checkpoint_folder(fs->ckpt)) < 0)
+		return -ENOMEM;
+	r = fuse_opt_add_opt_escaped(&opts, fsname);
+	if (r == 0)
+		r = fuse_opt_add_opt(&opts, "subtype=wloadfs,default_permissions");
+	if (r == 0)
+		r = fuse_opt_insert_arg(args, 1, opts);
+	if (r == 0)
+		r = fuse_opt_insert_arg(args, 1, "-o");
+	free(opts);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static unsigned int worker_count(const struct options *options)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int n = cpus > 0 ? (unsigned int)cpus * 2 : THREADS_DEFAULT_MIN;
+
+	if (options->max_threads)
+		return options->max_threads;
+	if (n < THREADS_DEFAULT_MIN)
+		return THREADS_DEFAULT_MIN;
+	return n < THREADS_DEFAULT_MAX ? n : THREADS_DEFAULT_MAX;
+}
+
+static int serve(struct wloadfs *fs, const struct options *options)
+{
+	struct fuse_loop_config *config;
+	int r;
+
+	if (options->single_thread)
+		return fuse_session_loop(fs->session);
+	config = fuse_loop_cfg_create();
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, (unsigned int)options->clone_fd);
+	fuse_loop_cfg_set_max_threads(config, worker_count(options));
+	r = fuse_session_loop_mt(fs->session, config);
+	fuse_loop_cfg_destroy(config);
+	return r;
+}
+
+/* With the session mounted: attaches, starts the evictor, serves. */
+static int run_mounted(struct wloadfs *fs, const struct options *options, const char *mountpoint,
+		       void (*ready)(void *ctx), void *ctx, struct wload_error *err)
+{
+	int r = wire_attach(&fs->wire, fs->session);
+
+	if (r == 0)
+		r = evictor_start(fs);
+	if (r < 0)
+		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
+				  strerror(-r));
+	ready(ctx);
+	r = serve(fs, options);
+	evictor_stop(fs, mountpoint);
+	if (r < 0)
+		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
+	return 0;
+}
+
+int session_run(struct wloadfs *fs, struct options *options, const char *mountpoint,
+		void (*ready)(void *ctx), void *ctx, struct wload_error *err)
+{
+	int r = add_options(fs, &options->args);
+
+	if (r < 0)
+		return wload_fail(err, ENOMEM, "out of memory for options");
+	if (options->debug && fuse_opt_add_arg(&options->args, "-d") < 0)
+		return wload_fail(err, ENOMEM, "out of memory for options");
+	fuse_set_log_func(keep_log);
+	log_through = options->debug;
+	fs->session = fuse_session_new(&options->args, &ops_table, sizeof(ops_table), fs);
+	if (!fs->session)
+		return wload_fail(err, EINVAL, "cannot mount on '%s': %s", mountpoint, last_log);
+	r = -EIO;
+	if (fuse_set_signal_handlers(fs->session) < 0) {
+		wload_fail(err, EIO, "cannot set signal handlers");
+		goto destroy;
+	}
+	if (fuse_session_mount(fs->session, mountpoint) < 0) {
+		wload_fail(err, EIO, "cannot mount on '%s': %s", mountpoint,
+			   last_log[0] ? last_log : "mounting failed");
+		goto remove_handlers;
+	}
+	log_through = true;
+	r = run_mounted(fs, options, mountpoint, ready, ctx, err);
+	fuse_session_unmount(fs->session);
+remove_handlers:
+	fuse_remove_signal_handlers(fs->session);
+destroy:
+	fuse_session_destroy(fs->session);
+	return r;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes stats.json (see stats.h). Bytes everywhere; resident_bytes is asked of the page cache now. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/residency.h"
+#include "fs/stats.h"
+#include "loader/base/cleanup.h"
+#include "loader/base/text.h"
+#include "wloadfs/version.h"
+
+struct memory {
+	uint64_t resident, held;
+	bool known;
+};
+
+static struct memory look_at_shards(const struct wloadfs *fs)
+{
+	struct memory m = {.known = true};
+
+	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++) {
+		const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, i);
+		uint64_t bytes;
+
+		if (residency_bytes(shard->fd, 0, shard->bytes, &bytes) < 0)
+			m.known = false;
+		m.resident += bytes;
+		m.held += atomic_load(&fs->held_bytes[i]);
+	}
+	return m;
+}
+
+/* The daemon's own resident memory, from /proc/self/statm. */
+static uint64_t daemon_resident(const struct wloadfs *fs)
+{
+	FILE *f CLEANUP_FCLOSE = fopen("/proc/self/statm", "re");
+	unsigned long total, resident;
+
+	if (!f || fscanf(f, "%lu %lu", &total, &resident) != 2)
+		return 0;
+	return resident * fs->page_bytes;
+}
+
+static void add_shards_mode(struct text *text, struct wloadfs *fs)
+{
+	static const char *const asked[] = {"auto", "passthrough", "served"};
+	const char *why = NULL;
+	int refused;
+
+	pthread_mutex_lock(&fs->own_lock);
+	refused = fs->passthrough_error;
+	pthread_mutex_unlock(&fs->own_lock);
+	if (fs->shards_mode == SHARDS_SERVED)
+		why = "asked for";
+	else if (!fs->wire.passthrough)
+		why = "the kernel does not offer passthrough";
+	else if (refused)
+		why = strerror(refused);
+	text_printf(text, "  \"shards\": {\"asked\": \"%s\", \"mode\": \"%s\", \"why\": ",
+		    asked[fs->shards_mode], why ? "served" : "passthrough");
+	if (why)
+		text_json_string(text, why);
+	else
+		text_printf(text, "null");
+	text_printf(text, ", \"passthrough_opens\": %" PRIu32 ", \"served_opens\": %" PRIu32 "},\n",
+		    atomic_load(&fs->passthrough_opens), atomic_load(&fs->served_opens));
+	text_printf(text, "  \"tensor_files\": \"%s\",\n",
+		    fs->wire.direct_mmap ? "direct" : "cached");
+}
+
+static void add_counts(struct text *text, struct wloadfs *fs)
+{
+	uint32_t consumed_tensors;
+	uint64_t consumed_bytes;
+
+	pthread_mutex_lock(&fs->lock);
+	consumed_tensors = fs->consumed.tensors;
+	consumed_bytes = fs->consumed.bytes;
+	pthread_mutex_unlock(&fs->lock);
+	text_printf(text,
+		    "  \"tensors\": %" PRIu32 ",\n  \"bytes\": %" PRIu64 ",\n"
+		    "  \"consumed_tensors\": %" PRIu32 ",\n  \"consumed_bytes\": %" PRIu64 ",\n",
+		    wload_inventory_count(fs->inv), wload_inventory_bytes(fs->inv),
+		    consumed_tensors, consumed_bytes);
+}
+
+static void add_memory(struct text *text, const struct wloadfs *fs)
+{
+	struct memory m = look_at_shards(fs);
+
+	if (m.known)
+		text_printf(text, "  \"resident_bytes\": %" PRIu64 ",\n", m.resident);
+	else
+		text_printf(text, "  \"resident_bytes\": null,\n");
+	text_printf(text,
+		    "  \"held_bytes\": %" PRIu64 ",\n  \"evicted_bytes\": %" PRIu64 ",\n"
+		    "  \"served_bytes\": %" PRIu64 ",\n  \"daemon_resident_bytes\": %" PRIu64 ",\n",
+		    m.held, atomic_load(&fs->evicted_bytes), atomic_load(&fs->bytes_served),
+		    daemon_resident(fs));
+}
+
+char *stats_text(struct wloadfs *fs, size_t *ret_len)
+{
+	struct text text CLEANUP(text_free) = {0};
+
+	text_printf(&text, "{\n  \"version\": \"%s\",\n  \"pid\": %ld,\n  \"checkpoint\": ",
+		    WLOAD_VERSION, (long)getpid());
+	text_json_string(&text, wload_checkpoint_folder(fs->ckpt));
+	text_printf(&text, ",\n  \"shard_files\": %" PRIu32 ",\n",
+		    wload_checkpoint_shard_count(fs->ckpt));
+	add_counts(&text, fs);
+	add_memory(&text, fs);
+	add_shards_mode(&text, fs);
+	text_printf(&text, "  \"bulk_invalidation\": %s,\n",
+		    atomic_load(&fs->has_epoch) ? "true" : "false");
+	text_printf(&text, "  \"kernel_protocol\": \"7.%" PRIu32 "\",\n  \"libfuse\": \"%s\"\n}\n",
+		    fs->wire.kernel_minor, fuse_pkgversion());
+	if (text.failed)
+		return NULL;
+	*ret_len = text.len;
+	return TAKE_PTR(text.s);
+}

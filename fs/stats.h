@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_STATS_H
+#define WLOADFS_STATS_H
+
+/* .wload/stats.json: the mount's numbers, and which of the kernel's means it got to use. */
+
+#include "fs/fs.h"
+
+/* Makes the text. Returns it, for free(), or NULL when memory is short. */
+char *stats_text(struct wloadfs *fs, size_t *ret_len);
+
+#endif

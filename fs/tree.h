@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOADFS_TREE_H
+#define WLOADFS_TREE_H
+
+/* The mount's tree: which names a folder has, what is behind them, and their attributes. No I/O but
+ * stat() of the checkpoint's own files. */
+
+#include <sys/stat.h>
+
+#include "fs/fs.h"
+#include "fs/node.h"
+
+/* Finds a name in a folder.
+ *
+ * Returns 0, -ENOENT (also for what is consumed), -ENOTDIR, -ENAMETOOLONG over 255 bytes. */
+int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, struct node *ret);
+
+/* Attributes, as stat() shows them. A consumed tensor that is still open has st_nlink 0.
+ *
+ * Returns 0, or -ENOENT for a tensor that is consumed and not open. */
+int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret);
+
+bool tree_is_folder(const struct wloadfs *fs, struct node node);
+
+/* How long the kernel may keep a node's attributes, seconds. */
+double tree_attr_timeout(const struct wloadfs *fs, struct node node);
+
+/* One entry of a folder. */
+struct tree_entry {
+	struct node node;
+	uint64_t next; /* cookie to go on behind it */
+	const char *name;
+	char name_buf[256];
+};
+
+/* The entry at or behind a cookie (0: the first). Cookies stay valid while names go.
+ *
+ * Returns false behind the last. */
+bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
+		struct tree_entry *ret);
+
+/* Whether a folder shows nothing any more. */
+bool tree_is_empty(const struct wloadfs *fs, struct node folder);
+
+/* The names that the mount's own folders take in the root; NULL ends the list. */
+extern const char *const tree_reserved[];
+
+/* The name of a file of .wload/. */
+const char *tree_control_name(enum control_file file);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Builds and reads gather lists (see view.h). */
+
+#include <errno.h>
+#include <string.h>
+
+#include "fs/npy.h"
+#include "fs/view.h"
+#include "loader/base/cleanup.h"
+#include "loader/base/io.h"
+
+int view_of(const struct wloadfs *fs, struct node node, struct view *ret)
+{
+	struct wload_tensor tensor = wload_inventory_tensor(fs->inv, node.index);
+	struct view view = {0};
+
+	if (node.kind == NODE_NPY) {
+		size_t len;
+		char *header = npy_header(&tensor, &len);
+
+		if (!header)
+			return -ENOMEM;
+		view.segment[view.count++] = (struct view_segment){.literal = header, .bytes = len};
+	}
+	view.segment[view.count++] = (struct view_segment){
+		.shard = tensor.shard, .offset = tensor.offset, .bytes = tensor.bytes};
+	*ret = view;
+	return 0;
+}
+
+void view_free(struct view *view)
+{
+	for (unsigned int i = 0; i < view->count; i++)
+		free(view->segment[i].literal);
+	view->count = 0;
+}
+
+static int read_segment(const struct wloadfs *fs, const struct view_segment *segment,
+			uint64_t offset, size_t len, char *buf)
+{
+	ssize_t n;
+
+	if (segment->literal) {
+		memcpy(buf, segment->literal + offset, len);
+		return 0;
+	}
+	n = io_read_at(wload_checkpoint_shard(fs->ckpt, segment->shard)->fd, buf, len,
+		       segment->offset + offset);
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == len ? 0 : -ESTALE;
+}
+
+ssize_t view_read(const struct wloadfs *fs, const struct view *view, uint64_t offset, size_t len,
+		  char *buf)
+{
+	size_t done = 0;
+
+	for (unsigned int i = 0; i < view->count && done < len; i++) {
+		const struct view_segment *segment = &view->segment[i];
+		uint64_t left;
+		size_t n;
+		int r;
+
+		if (offset >= segment->bytes) {
+			offset -= segment->bytes;
+			continue;
+		}
+		left = segment->bytes - offset;
+		n = left < len - done ? (size_t)left : len - done;
+		r = read_segment(fs, segment, offset, n, buf + done);
+		if (r < 0)
+			return r;
+		done += n;
+		offset = 0;
+	}
+	return (ssize_t)done;
+}
