@@ -7,16 +7,35 @@
  * Pure: inventory + config.json + rules -> parameters. Every parameter is a list of extents with
  * their places in it; fusing by concatenation is only placement and moves nothing twice.
  *
- * Rules are JSON, one file a family (loader/plan/rules/, format in wload-rules(5)):
+ * Rules are JSON, one object a family (loader/plan/rules/, wload-rules(5)):
  *
  *   { "family": "llama",
  *     "model_types": ["llama", "mistral"],
- *     "fuse": [ { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" },
- *               { "into": "gate_up_proj", "from": ["gate_proj", "up_proj"], "within": "mlp" } ],
- *     "tied": [ { "when": "tie_word_embeddings", "skip": "lm_head.weight" } ] }
+ *     "fuse": [
+ *       { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" },
+ *       { "into": "gate_up_proj", "from": ["gate_proj", "up_proj"], "within": "mlp",
+ *         "leaves": ["weight", "bias"] } ],
+ *     "tied": [
+ *       { "when": "tie_word_embeddings", "default": false,
+ *         "skip": "lm_head.weight", "copy_of": "model.embed_tokens.weight" } ] }
  *
- * A fuse rule joins, along the first dimension and in the order of "from", the tensors
- * PREFIX.within.from[i].LEAF of equal LEAF ("weight", "bias", …) into PREFIX.within.into.LEAF. */
+ * 1. A fuse rule joins, along the first dimension and in the order of "from", the tensors
+ *    [PREFIX.]within.from[i].LEAF of equal PREFIX and LEAF into [PREFIX.]within.into.LEAF, for
+ *    every LEAF in "leaves" (default: weight, bias).
+ * 2. All of what one PREFIX has is joined, or none of it. It stays in its parts, and the plan's
+ *    note says so, when one of the from[i] has a tensor that "leaves" does not list (quantised
+ *    weights); or lacks one that another has; or when the parts of a LEAF differ in data type,
+ *    rank, or a dimension past the first; or when the checkpoint has a tensor of the joined name,
+ *    or an earlier rule took a part. A LEAF that is a scalar in every part stays, and hinders
+ *    nothing.
+ * 3. A tied rule leaves "skip" out of the plan when config.json's flag "when" (at the top, else
+ *    in "text_config", else "default", which defaults to false) is true, and the checkpoint has
+ *    "copy_of" or the rule names none.
+ * 4. "family" and "model_types" are required, and of a rule all but "leaves", "default" and
+ *    "copy_of". Values are non-empty and lists have no value twice; "into" and "from" are
+ *    components without dots; no two rules make the same name. Limits: 64 KiB of text, 255 bytes
+ *    a string, 64 elements in "model_types", "fuse" and "tied", 16 in "from" (at least 2) and
+ *    "leaves". */
 
 #include "wloadfs/tensor.h"
 
@@ -38,21 +57,22 @@ struct wload_param {
 	uint32_t rank;
 	enum wload_dtype dtype;
 	uint64_t bytes;
-	const struct wload_source *sources; /* in the order of dst_offset, covering all bytes once */
-	uint32_t source_count;		    /* 0 for a parameter of 0 bytes made of nothing */
+	const struct wload_source *sources; /* by dst_offset, covering all bytes once */
+	uint32_t source_count;		    /* empty tensors have a source too, of 0 bytes */
 };
 
-/* The rules of one or more families. */
+/* The rules of one family, or all that are compiled in. Immutable: any thread may use them. */
 struct wload_rules;
 
-/* The rules that are compiled in; static, needs no freeing. */
+/* The rules that are compiled in; static, freeing them does nothing. */
 WLOAD_API const struct wload_rules *wload_rules_builtin(void);
 
 /* Parses the rules of one family from JSON text.
  *
  * what  names the text in messages (a path)
  *
- * Returns 0, or -EBADMSG naming the field and what is wrong with it, -E2BIG, -ENOMEM. */
+ * Returns 0, -EBADMSG when it is not JSON or breaks the format above, -E2BIG over one of its limits
+ * (both name the field and the value), or -ENOMEM. */
 WLOAD_API int wload_rules_parse(const char *text, size_t text_len, const char *what,
 				struct wload_rules **ret_rules, struct wload_error *err);
 
@@ -60,22 +80,26 @@ WLOAD_API int wload_rules_parse(const char *text, size_t text_len, const char *w
 WLOAD_API int wload_rules_load(const char *path, struct wload_rules **ret_rules,
 			       struct wload_error *err);
 
+/* NULL is fine. No plan that was built needs them any more. */
 WLOAD_API void wload_rules_free(struct wload_rules *rules);
 
 struct wload_plan;
 
 /* Builds the plan.
  *
- * config  text of config.json, NULL when there is none
- * rules   wload_rules_builtin(): chosen by the config's "model_type"; rules that the caller loaded
- *         apply whatever the model type is
+ * inv     must outlive the plan
+ * config  text of config.json, NULL when there is none; read as Python does (NaN passes)
+ * rules   wload_rules_builtin() or NULL: the family is chosen by the config's "model_type", or
+ *         "text_config"."model_type" where the top has none; rules that the caller loaded apply
+ *         whatever the model type is
  *
  * An unknown architecture (no config, no "model_type", or no rule for it) gives one parameter a
- * tensor, and a note. Parameters come in the disk order of their first source. The inventory must
- * outlive the plan.
+ * tensor, and a note. A checkpoint is never refused for what its tensors are: what can't be joined
+ * stays as it is, with a note. Parameters come in the disk order of their first source, and every
+ * tensor is whole in one source of one parameter, or unused.
  *
- * Returns 0, or -EBADMSG (config.json is not JSON, or sources that a rule joins disagree in data
- * type or shape: the message names them), -E2BIG, -ENOMEM. */
+ * Returns 0, -EBADMSG when config.json is not a JSON object, -E2BIG when it is over 16 MiB or the
+ * parameters over 2^64 bytes, or -ENOMEM. */
 WLOAD_API int wload_plan_build(const struct wload_inventory *inv, const char *config,
 			       const struct wload_rules *rules, struct wload_plan **ret_plan,
 			       struct wload_error *err);
@@ -94,7 +118,8 @@ WLOAD_API uint32_t wload_plan_uses(const struct wload_plan *plan, uint32_t tenso
 /* The family whose rules were used ("llama"), or "none". */
 WLOAD_API const char *wload_plan_family(const struct wload_plan *plan);
 
-/* One line for the user where the plan has something to say (unknown architecture), or NULL. */
+/* One line for the user where the plan has something to say, or NULL: an unknown architecture, or
+ * the first group of tensors that a rule found and could not join, and how many more there are. */
 WLOAD_API const char *wload_plan_note(const struct wload_plan *plan);
 
 #ifdef __cplusplus

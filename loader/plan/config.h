@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_PLAN_CONFIG_H
+#define WLOAD_PLAN_CONFIG_H
+
+/* What a plan asks a checkpoint's config.json: the model's type, and flags that rules name. A
+ * multimodal model holds those of its language model in "text_config". */
+
+#include <stdbool.h>
+
+#include "wloadfs/error.h"
+
+struct config; /* NULL stands for a config that says nothing */
+
+/* Parses config.json's text; text NULL gives NULL.
+ *
+ * Returns 0, -EBADMSG when it is not a JSON object, -E2BIG, -ENOMEM. */
+int config_parse(const char *text, struct config **ret_config, struct wload_error *err);
+
+void config_free(struct config *config);
+
+/* "model_type", else "text_config"."model_type", else NULL. Borrowed. */
+const char *config_model_type(const struct config *config);
+
+/* The truth, as Python sees it, of member `key`, else of "text_config".key, else fallback. */
+bool config_flag(const struct config *config, const char *key, bool fallback);
+
+#endif
