@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_PLAN_PRINT_H
+#define WLOAD_PLAN_PRINT_H
+
+/* A plan for people (table) and for programs (JSON), written as it is walked: nothing is gathered.
+ */
+
+#include <stdio.h>
+
+#include "wloadfs/plan.h"
+
+/* Writes a line a parameter, below it a line a source where it has several, then a summary and the
+ * plan's note. In names, control bytes become '?'.
+ *
+ * Returns 0, or -EIO when `out` failed. */
+int plan_print_table(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan);
+
+/* Writes one JSON object and a newline:
+ *
+ *   { "family": "llama", "note": null, "tensor_count": 9, "parameter_count": 5, "fused_count": 2,
+ *     "bytes": 4096,
+ *     "parameters": [ { "name": "…", "dtype": "BF16", "shape": [6, 4], "bytes": 48,
+ *                       "sources": [ { "tensor": "…", "src_offset": 0, "dst_offset": 0,
+ *                                      "bytes": 16 }, … ] }, … ],
+ *     "unused": [ "lm_head.weight" ] }
+ *
+ * fused_count: parameters made of more than one tensor. Numbers are whole, below 2^64.
+ *
+ * Returns 0, or -EIO when `out` failed. */
+int plan_print_json(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan as JSON, straight to the stream: a tree of 180,000 parameters would take more memory
+ * than the plan. */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "loader/plan/print.h"
+#include "loader/plan/print_count.h"
+
+/* RFC 8259 section 7; C0 80 is tensor.h's spelling of NUL. */
+static void put_string(FILE *out, const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	putc('"', out);
+	for (; *p; p++) {
+		if (p[0] == 0xc0 && p[1] == 0x80) {
+			fputs("\\u0000", out);
+			p++;
+		} else if (*p < 0x20 || *p == 0x7f) {
+			fprintf(out, "\\u%04x", *p);
+		} else {
+			if (*p == '"' || *p == '\\')
+				putc('\\', out);
+			putc(*p, out);
+		}
+	}
+	putc('"', out);
+}
+
+static void put_source(FILE *out, const struct wload_inventory *inv, const struct wload_source *s)
+{
+	fputs("{\"tensor\": ", out);
+	put_string(out, wload_inventory_tensor(inv, s->tensor).name);
+	fprintf(out,
+		", \"src_offset\": %" PRIu64 ", \"dst_offset\": %" PRIu64 ", \"bytes\": %" PRIu64
+		"}",
+		s->src_offset, s->dst_offset, s->bytes);
+}
+
+static void put_param(FILE *out, const struct wload_inventory *inv, const struct wload_param *p)
+{
+	uint32_t i;
+
+	fputs("{\"name\": ", out);
+	put_string(out, p->name);
+	fprintf(out, ", \"dtype\": \"%s\", \"shape\": [", wload_dtype_describe(p->dtype)->name);
+	for (i = 0; i < p->rank; i++)
+		fprintf(out, "%s%" PRIu64, i ? ", " : "", p->shape[i]);
+	fprintf(out, "], \"bytes\": %" PRIu64 ", \"sources\": [", p->bytes);
+	for (i = 0; i < p->source_count; i++) {
+		fputs(i ? ", " : "", out);
+		put_source(out, inv, &p->sources[i]);
+	}
+	fputs("]}", out);
+}
+
+static void put_unused(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan)
+{
+	const char *between = "";
+	uint32_t i;
+
+	for (i = 0; i < wload_inventory_count(inv); i++) {
+		if (wload_plan_uses(plan, i))
+			continue;
+		fputs(between, out);
+		put_string(out, wload_inventory_tensor(inv, i).name);
+		between = ", ";
+	}
+}
+
+int plan_print_json(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan)
+{
+	const struct plan_counts n = plan_counts(inv, plan);
+	uint32_t i;
+
+	fputs("{\"family\": ", out);
+	put_string(out, wload_plan_family(plan));
+	fputs(", \"note\": ", out);
+	if (wload_plan_note(plan))
+		put_string(out, wload_plan_note(plan));
+	else
+		fputs("null", out);
+	fprintf(out,
+		", \"tensor_count\": %" PRIu32 ", \"parameter_count\": %" PRIu32
+		", \"fused_count\": %" PRIu32 ", \"bytes\": %" PRIu64 ",\n\"parameters\": [",
+		n.tensors, n.parameters, n.fused, wload_plan_bytes(plan));
+	for (i = 0; i < n.parameters; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		put_param(out, inv, wload_plan_param(plan, i));
+	}
+	fputs("\n],\n\"unused\": [", out);
+	put_unused(out, inv, plan);
+	fputs("]}\n", out);
+	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
+}
