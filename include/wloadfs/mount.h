@@ -20,7 +20,8 @@
  *                         empty prefix or an unknown key is EINVAL and nothing of that write is
  *                         done. A key that is already consumed counts 0.
  *
- * Extended attributes of tensor files: user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
+ * Extended attributes of tensor files:
+ * user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
  *
  * "A mount" means: the entry of the path's st_dev in /proc/self/mountinfo has the type
  * "fuse.wloadfs". On any other path nothing is ever consumed. */
@@ -37,7 +38,8 @@ extern "C" {
 
 struct wload_mount;
 
-/* Attaches to the mount whose root path is.
+/* Attaches to the mount whose root path is. Each call on it is a conversation of its own, so any
+ * number of threads may use one at a time or together.
  *
  * Returns 0, or -ENODEV when path is not on a wloadfs mount, -EINVAL when it lies inside of one but
  * is not its root (the message names the root), -ENOTCONN when the mount's daemon is gone (with how
@@ -56,7 +58,9 @@ WLOAD_API void wload_mount_close(struct wload_mount *mount);
 WLOAD_API int wload_mark_consumed(struct wload_mount *mount, const char *prefix,
 				  uint64_t *ret_count, struct wload_error *err);
 
-/* The same for exact names, in one write. -EINVAL when one of them is no tensor of the mount. */
+/* The same for exact names, in the checkpoint's spelling. -EINVAL when one of them is no tensor of
+ * the mount: those that were sent in one write with it (128 KiB, above a thousand names) then stay
+ * as they were, those of earlier writes are consumed. */
 WLOAD_API int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names,
 				       size_t name_count, uint64_t *ret_count,
 				       struct wload_error *err);
