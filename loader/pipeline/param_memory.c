@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "loader/base/checked.h"
+#include "loader/base/cleanup.h"
+#include "loader/pipeline/param_memory.h"
+
+/* Pieces below this aren't tried: then the device is full, not fragmented. */
+#define ARENA_MIN_BYTES ((uint64_t)1 << 30)
+
+static uint64_t aligned(uint64_t bytes)
+{
+	return (bytes + PARAM_ALIGN_BYTES - 1) & ~(uint64_t)(PARAM_ALIGN_BYTES - 1);
+}
+
+static uint64_t largest_param(const struct wload_plan *plan)
+{
+	uint64_t most = 0;
+
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
+		if (wload_plan_param(plan, p)->bytes > most)
+			most = wload_plan_param(plan, p)->bytes;
+	return aligned(most);
+}
+
+static uint64_t all_params(const struct wload_plan *plan)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
+		if (!checked_add(sum, aligned(wload_plan_param(plan, p)->bytes), &sum))
+			return UINT64_MAX;
+	return sum;
+}
+
+int param_memory_fits(struct device *device, const struct wload_plan *plan, bool release,
+		      struct wload_error *err)
+{
+	uint64_t need = release ? largest_param(plan) : all_params(plan), room, total;
+	int r = device->ops->memory(device, &room, &total, err);
+
+	if (r < 0 || need <= room)
+		return r;
+	return wload_fail(err, ENOMEM,
+			  "%s %" PRIu64 " bytes, and '%s' has %" PRIu64 " free of %" PRIu64,
+			  release ? "the largest parameter takes" : "the parameters take", need,
+			  device->label, room, total);
+}
+
+uint32_t param_memory_layout(const struct wload_plan *plan, uint64_t cap, uint32_t *ret_arena,
+			     uint64_t *ret_offset, uint64_t *ret_bytes)
+{
+	uint32_t arenas = 0;
+
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++) {
+		uint64_t bytes = aligned(wload_plan_param(plan, p)->bytes);
+
+		if (arenas == 0 || ret_bytes[arenas - 1] > cap ||
+		    cap - ret_bytes[arenas - 1] < bytes)
+			ret_bytes[arenas++] = 0;
+		ret_arena[p] = arenas - 1;
+		ret_offset[p] = ret_bytes[arenas - 1];
+		ret_bytes[arenas - 1] += bytes;
+	}
+	return arenas;
+}
+
+static void free_arenas(struct param_memory *memory)
+{
+	for (size_t i = 0; i < memory->arena_count; i++)
+		memory->device->ops->free(memory->device, memory->arenas[i].base,
+					  memory->arenas[i].bytes, false);
+	memory->arena_count = 0;
+}
+
+static int alloc_arenas(struct param_memory *memory, const uint64_t *bytes, uint32_t count,
+			struct wload_error *err)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		void *base;
+		int r;
+
+		if (!grow_array(&memory->arenas, &memory->arena_cap, memory->arena_count + 1,
+				sizeof(*memory->arenas)))
+			return wload_fail(err, ENOMEM, "no memory for %" PRIu32 " arenas", count);
+		r = memory->device->ops->alloc(memory->device, bytes[i], false, &base, err);
+		if (r < 0)
+			return r;
+		memory->arenas[memory->arena_count++] = (struct param_arena){base, bytes[i]};
+	}
+	return 0;
+}
+
+/* Asks for everything in one piece, then in smaller ones. */
+static int open_pooled(struct param_memory *memory, struct wload_error *err)
+{
+	size_t n = memory->count ? memory->count : 1;
+	CLEANUP_FREE uint32_t *arena = calloc(n, sizeof(*arena));
+	CLEANUP_FREE uint64_t *offset = calloc(n, sizeof(*offset));
+	CLEANUP_FREE uint64_t *bytes = calloc(n, sizeof(*bytes));
+	uint64_t cap = all_params(memory->plan);
+	int r;
+
+	if (!arena || !offset || !bytes)
+		return wload_fail(err, ENOMEM, "no memory to place %" PRIu32 " parameters",
+				  memory->count);
+	for (;;) {
+		uint32_t arenas = param_memory_layout(memory->plan, cap, arena, offset, bytes);
+
+		r = alloc_arenas(memory, bytes, arenas, err);
+		if (r == 0)
+			break;
+		free_arenas(memory);
+		cap /= 2;
+		if (r != -ENOMEM || cap < ARENA_MIN_BYTES)
+			return r;
+	}
+	for (uint32_t p = 0; p < memory->count; p++) {
+		memory->bases[p] = device_at(memory->arenas[arena[p]].base, offset[p]);
+		atomic_store(&memory->there[p], 1);
+	}
+	return 0;
+}
+
+int param_memory_open(struct param_memory *memory, struct device *device,
+		      const struct wload_plan *plan, bool release, struct wload_error *err)
+{
+	size_t n = wload_plan_count(plan);
+
+	*memory = (struct param_memory){.device = device,
+					.plan = plan,
+					.release = release,
+					.count = (uint32_t)n,
+					.lock = PTHREAD_MUTEX_INITIALIZER};
+	memory->bases = calloc(n ? n : 1, sizeof(*memory->bases));
+	memory->there = calloc(n ? n : 1, sizeof(*memory->there));
+	if (!memory->bases || !memory->there)
+		return wload_fail(err, ENOMEM, "no memory for %zu parameters", n);
+	return release ? 0 : open_pooled(memory, err);
+}
+
+int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
+		     struct wload_error *err)
+{
+	if (!atomic_load_explicit(&memory->there[param], memory_order_acquire)) {
+		LOCK_SCOPE(&memory->lock);
+
+		if (!atomic_load(&memory->there[param])) {
+			int r = memory->device->ops->alloc(
+				memory->device, wload_plan_param(memory->plan, param)->bytes, true,
+				&memory->bases[param], err);
+
+			if (r < 0)
+				return r;
+			atomic_store_explicit(&memory->there[param], 1, memory_order_release);
+		}
+	}
+	*ret_base = memory->bases[param];
+	return 0;
+}
+
+void param_memory_release(struct param_memory *memory, uint32_t param)
+{
+	if (!memory->release || !atomic_load(&memory->there[param]))
+		return;
+	memory->device->ops->free(memory->device, memory->bases[param],
+				  wload_plan_param(memory->plan, param)->bytes, true);
+	memory->bases[param] = NULL;
+	atomic_store(&memory->there[param], 0);
+}
+
+void param_memory_close(struct param_memory *memory)
+{
+	if (!memory->device)
+		return;
+	if (memory->release && memory->there && memory->bases)
+		for (uint32_t p = 0; p < memory->count; p++)
+			param_memory_release(memory, p);
+	free_arenas(memory);
+	free(memory->arenas);
+	free(memory->bases);
+	free(memory->there);
+	*memory = (struct param_memory){0};
+}
