@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "loader/pipeline/consume.h"
+
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, uint64_t *ret_count,
+		     struct wload_error *err)
+{
+	return wload_mark_consumed_keys(ctx, names, name_count, ret_count, err);
+}
+
+int consume_open(struct consume *consume, const struct wload_inventory *inv,
+		 const struct wload_plan *plan, consume_teller tell, void *tell_ctx,
+		 struct wload_error *err)
+{
+	uint32_t tensors = wload_inventory_count(inv);
+
+	*consume = (struct consume){.inv = inv, .plan = plan, .tell = tell, .tell_ctx = tell_ctx};
+	consume->left = calloc(tensors ? tensors : 1, sizeof(*consume->left));
+	if (!consume->left)
+		return wload_fail(err, ENOMEM, "no memory to count %u tensors", tensors);
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++) {
+		const struct wload_param *param = wload_plan_param(plan, p);
+
+		for (uint32_t s = 0; s < param->source_count; s++)
+			consume->left[param->sources[s].tensor]++;
+	}
+	return 0;
+}
+
+void consume_close(struct consume *consume)
+{
+	free(consume->left);
+	consume->left = NULL;
+}
+
+uint64_t consume_deadline_ns(const struct consume *consume)
+{
+	return consume->due ? consume->due_since_ns + CONSUME_WAIT_NS : 0;
+}
+
+int consume_flush(struct consume *consume, struct wload_error *err)
+{
+	uint64_t count = 0;
+	int r;
+
+	if (consume->due == 0)
+		return 0;
+	r = consume->tell(consume->tell_ctx, consume->names, consume->due, &count, err);
+	if (r < 0)
+		return r;
+	if (consume->consumed_tensors)
+		atomic_fetch_add(consume->consumed_tensors, count);
+	if (consume->consumed_bytes)
+		atomic_fetch_add(consume->consumed_bytes, consume->due_bytes);
+	consume->due = 0;
+	consume->due_bytes = 0;
+	return 0;
+}
+
+static int add_due(struct consume *consume, uint32_t tensor, uint64_t now_ns,
+		   struct wload_error *err)
+{
+	struct wload_tensor t = wload_inventory_tensor(consume->inv, tensor);
+
+	if (consume->due == 0)
+		consume->due_since_ns = now_ns;
+	consume->names[consume->due++] = t.name;
+	consume->due_bytes += t.bytes;
+	if (consume->due < CONSUME_NAMES && consume->due_bytes < CONSUME_BYTES)
+		return 0;
+	return consume_flush(consume, err);
+}
+
+int consume_param(struct consume *consume, uint32_t param, uint64_t now_ns, struct wload_error *err)
+{
+	const struct wload_param *p = wload_plan_param(consume->plan, param);
+
+	for (uint32_t s = 0; s < p->source_count; s++) {
+		uint32_t tensor = p->sources[s].tensor;
+		int r;
+
+		if (--consume->left[tensor])
+			continue;
+		r = add_due(consume, tensor, now_ns, err);
+		if (r < 0)
+			return r;
+	}
+	if (consume->due && now_ns >= consume_deadline_ns(consume))
+		return consume_flush(consume, err);
+	return 0;
+}
+
+int consume_unused(struct consume *consume, uint64_t now_ns, struct wload_error *err)
+{
+	for (uint32_t t = 0; t < wload_inventory_count(consume->inv); t++) {
+		int r = wload_plan_uses(consume->plan, t) ? 0 : add_due(consume, t, now_ns, err);
+
+		if (r < 0)
+			return r;
+	}
+	return consume_flush(consume, err);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_CONSUME_H
+#define WLOAD_CONSUME_H
+
+/* When a source may be consumed, and when that is told to the mount.
+ *
+ * A tensor is due once every parameter that it is a source of was finished. Due tensors are
+ * gathered, because each telling is a system call and a daemon's round: until their bytes would be
+ * missed (CONSUME_BYTES), or they are many (CONSUME_NAMES), or the first has waited long enough
+ * (CONSUME_WAIT_NS). Belongs to one thread. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wloadfs/mount.h"
+#include "wloadfs/plan.h"
+
+#define CONSUME_BYTES	((uint64_t)64 << 20)
+#define CONSUME_NAMES	512
+#define CONSUME_WAIT_NS UINT64_C(50000000)
+
+/* What is told; consume_on_mount() but for tests. */
+typedef int (*consume_teller)(void *ctx, const char *const *names, size_t name_count,
+			      uint64_t *ret_count, struct wload_error *err);
+
+/* A consume_teller; ctx is the struct wload_mount. */
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, uint64_t *ret_count,
+		     struct wload_error *err);
+
+struct consume {
+	const struct wload_inventory *inv;
+	const struct wload_plan *plan;
+	consume_teller tell;
+	void *tell_ctx;
+	uint32_t *left; /* per tensor: places that the plan still needs it for */
+	const char *names[CONSUME_NAMES];
+	size_t due;
+	uint64_t due_bytes, due_since_ns;
+	_Atomic uint64_t *consumed_tensors, *consumed_bytes; /* counted here, as told */
+};
+
+/* Counts who needs what. Returns 0 or -ENOMEM; consume_close() either way. */
+int consume_open(struct consume *consume, const struct wload_inventory *inv,
+		 const struct wload_plan *plan, consume_teller tell, void *tell_ctx,
+		 struct wload_error *err);
+void consume_close(struct consume *consume);
+
+/* A parameter is finished: sources that nobody needs any more become due, and are told if it is
+ * time. Returns 0, or what the mount said. */
+int consume_param(struct consume *consume, uint32_t param, uint64_t now_ns,
+		  struct wload_error *err);
+
+/* When the due ones are to be told at the latest; 0: there are none. */
+uint64_t consume_deadline_ns(const struct consume *consume);
+
+/* Tells what is due. */
+int consume_flush(struct consume *consume, struct wload_error *err);
+
+/* Tells the tensors that no parameter needs. */
+int consume_unused(struct consume *consume, uint64_t now_ns, struct wload_error *err);
+
+#endif
