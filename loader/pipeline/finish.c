@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The finisher: what happens to a parameter once all its bytes arrived, in this order: compare it
+ * with its sources, write it out, consume sources that nobody needs any more, free it. */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "loader/pipeline/consume.h"
+#include "loader/pipeline/out.h"
+#include "loader/pipeline/run.h"
+#include "loader/pipeline/verify.h"
+
+#define PIECE_BYTES ((size_t)1 << 20)
+
+struct finisher {
+	struct run *run;
+	struct device_queue *queue;
+	uint8_t *staging; /* one piece from the device, one from the second path; or NULL */
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Bytes of a parameter: where they are, if that can be addressed, else a copy in the staging. */
+static int param_bytes(struct finisher *f, const void *base, uint64_t offset, size_t n,
+		       const uint8_t **ret_bytes, struct wload_error *err)
+{
+	const struct device_ops *ops = f->run->device->ops;
+
+	if (ops->addressable) {
+		*ret_bytes = device_at(base, offset);
+		return 0;
+	}
+	*ret_bytes = f->staging;
+	return ops->copy_out(f->queue, f->staging, base, offset, n, err);
+}
+
+static int verify_piece(struct finisher *f, const struct wload_source *source, const void *base,
+			uint64_t at, size_t n, struct wload_error *err)
+{
+	uint8_t *again = f->staging + PIECE_BYTES;
+	const uint8_t *loaded = NULL;
+	size_t differs;
+	int r = verify_read(f->run->verify, source->tensor, source->src_offset + at, again, n, err);
+
+	if (r == 0)
+		r = param_bytes(f, base, source->dst_offset + at, n, &loaded, err);
+	if (r < 0)
+		return r;
+	differs = verify_difference(loaded, again, n);
+	if (differs < n)
+		return wload_fail(err, EBADMSG,
+				  "tensor '%s' differs at byte %" PRIu64
+				  ": 0x%02x was loaded, 0x%02x is there",
+				  wload_inventory_tensor(f->run->inv, source->tensor).name,
+				  source->src_offset + at + differs, loaded[differs],
+				  again[differs]);
+	atomic_fetch_add_explicit(&f->run->bytes_verified, n, memory_order_relaxed);
+	return 0;
+}
+
+static int verify_param(struct finisher *f, const struct wload_param *param, const void *base,
+			struct wload_error *err)
+{
+	for (uint32_t s = 0; s < param->source_count; s++) {
+		const struct wload_source *source = &param->sources[s];
+
+		for (uint64_t at = 0; at < source->bytes; at += PIECE_BYTES) {
+			size_t n = (size_t)least(PIECE_BYTES, source->bytes - at);
+			int r;
+
+			if (atomic_load(&f->run->stopped))
+				return 0;
+			r = verify_piece(f, source, base, at, n, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	/* A tensor's file must not be open when the tensor is consumed. */
+	if (f->run->verify->mount)
+		verify_close(f->run->verify);
+	return 0;
+}
+
+static int write_param(struct finisher *f, uint32_t index, const struct wload_param *param,
+		       const void *base, struct wload_error *err)
+{
+	for (uint64_t at = 0; at < param->bytes; at += PIECE_BYTES) {
+		size_t n = (size_t)least(PIECE_BYTES, param->bytes - at);
+		const uint8_t *bytes = NULL;
+		int r = param_bytes(f, base, at, n, &bytes, err);
+
+		if (r == 0)
+			r = out_write(f->run->out, index, at, bytes, n, err);
+		if (r < 0 || atomic_load(&f->run->stopped))
+			return r;
+	}
+	return 0;
+}
+
+static int finish_param(struct finisher *f, uint32_t index, struct wload_error *err)
+{
+	struct run *run = f->run;
+	const struct wload_param *param = wload_plan_param(run->plan, index);
+	void *base;
+	int r = param_memory_get(run->memory, index, &base, err);
+
+	if (r == 0 && run->verify)
+		r = verify_param(f, param, base, err);
+	if (r == 0 && run->out)
+		r = write_param(f, index, param, base, err);
+	if (r == 0 && run->consume && !atomic_load(&run->stopped))
+		r = consume_param(run->consume, index, run_now_ns(), err);
+	param_memory_release(run->memory, index);
+	run_finish_param(run, index);
+	return r;
+}
+
+static int finish_all(struct finisher *f, struct wload_error *err)
+{
+	struct consume *consume = f->run->consume;
+
+	for (;;) {
+		uint64_t deadline = consume ? consume_deadline_ns(consume) : 0;
+		uint32_t param;
+		int r = 0;
+
+		switch (run_take(f->run, deadline, &param)) {
+		case RUN_PARAM:
+			r = finish_param(f, param, err);
+			break;
+		case RUN_TIMEOUT:
+			r = consume_flush(consume, err);
+			break;
+		case RUN_END:
+			return consume ? consume_unused(consume, run_now_ns(), err) : 0;
+		case RUN_STOPPED:
+			return 0;
+		}
+		if (r < 0)
+			return r;
+	}
+}
+
+void *finisher_thread(void *arg)
+{
+	struct run *run = arg;
+	const struct device_ops *ops = run->device->ops;
+	bool copies = run->verify || run->out;
+	struct finisher f = {.run = run};
+	struct wload_error err = {0};
+	int code = 0;
+
+	if (copies)
+		code = ops->queue_open(run->device, 0, &f.queue, &err);
+	if (code == 0 && copies)
+		code = ops->staging_alloc(run->device, 2 * PIECE_BYTES, &f.staging, &err);
+	if (code == 0)
+		code = finish_all(&f, &err);
+	if (code < 0)
+		run_fail(run, code, &err);
+	if (copies)
+		ops->queue_close(f.queue);
+	if (f.staging)
+		ops->staging_free(run->device, f.staging, 2 * PIECE_BYTES);
+	run_finisher_done(run);
+	return NULL;
+}

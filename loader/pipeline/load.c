@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wload_load(): opens everything, checks everything, runs the threads, and tells what happened.
+ *
+ * The device is opened before the checkpoint, although a wrong path would be found sooner the other
+ * way round: what the process holds with nothing but a device context is the zero that
+ * peak_host_bytes is measured from, and the inventory and plan count. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/device/host_memory.h"
+#include "loader/pipeline/consume.h"
+#include "loader/pipeline/memory.h"
+#include "loader/pipeline/out.h"
+#include "loader/pipeline/result.h"
+#include "loader/pipeline/run.h"
+#include "loader/pipeline/source.h"
+#include "loader/pipeline/verify.h"
+
+#define PROGRESS_NS UINT64_C(100000000)
+
+/* One load, while it is going on. */
+struct load {
+	const struct wload_load_options *options;
+	struct wload_load *result;
+	struct source source;
+	struct wload_plan *plan;
+	struct reads reads;
+	struct verify verify;
+	struct consume consume;
+	struct out *out;
+	struct memory *memory;
+	uint64_t resident_before; /* with the device open */
+	struct run run;
+	bool run_open, verifying;
+	pthread_t *readers, finisher;
+	unsigned int readers_started;
+	bool finisher_started;
+};
+
+static void load_close(struct load *l)
+{
+	if (l->run_open)
+		run_destroy(&l->run);
+	if (l->verifying)
+		verify_close(&l->verify);
+	consume_close(&l->consume);
+	out_close(l->out);
+	(void)memory_stop(l->memory);
+	reads_free(&l->reads);
+	wload_plan_free(l->plan);
+	source_close(&l->source);
+	free(l->readers);
+	wload_load_unref(l->result);
+}
+
+static unsigned int cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (unsigned int)CPU_COUNT(&set);
+	return (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static int check_options(const char *path, const struct wload_load_options *options,
+			 const struct device_choice *choice, struct wload_error *err)
+{
+	const char *device = choice->ops->name;
+	struct stat st;
+
+	if (options->out_dir && !choice->ops->keeps)
+		return wload_fail(err, EINVAL, "out '%s': device '%s' keeps nothing to write",
+				  options->out_dir, device);
+	if (options->verify && !choice->ops->keeps)
+		return wload_fail(err, EINVAL, "verify: device '%s' keeps nothing to compare",
+				  device);
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return wload_fail(err, ENOENT, "'%s' does not exist", path);
+	return 0;
+}
+
+static int open_device(struct load *l, const struct device_choice *choice, struct wload_error *err)
+{
+	int r = device_open(choice, &l->result->device, err);
+
+	l->resident_before = host_memory_resident(0);
+	return r;
+}
+
+/* The checkpoint and what is to be made of it. */
+static int open_plan(struct load *l, const char *path, struct wload_error *err)
+{
+	const struct wload_rules *rules = l->options->rules;
+	int r = source_open(path, &l->source, err);
+
+	if (r < 0)
+		return r;
+	r = wload_plan_build(wload_checkpoint_inventory(l->source.ckpt),
+			     wload_checkpoint_config(l->source.ckpt),
+			     rules ? rules : wload_rules_builtin(), &l->plan, err);
+	if (r < 0)
+		return r;
+	return l->options->keep ? 0 : source_refuse_consumed(&l->source, l->plan, err);
+}
+
+static int open_reads(struct load *l, struct wload_error *err)
+{
+	CLEANUP_FREE struct reads_want *wants = NULL;
+	const struct wload_load_options *o = l->options;
+	size_t count;
+	int r;
+
+	if (slots_shape(o->staging_bytes, o->threads, cores(), &l->run.shape) < 0)
+		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
+				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
+	r = reads_collect(wload_checkpoint_inventory(l->source.ckpt), l->plan, &wants, &count, err);
+	if (r < 0)
+		return r;
+	return reads_build(wants, count, l->run.shape.slot_bytes, &l->reads, err);
+}
+
+/* What the finisher needs. */
+static int open_finish(struct load *l, struct wload_error *err)
+{
+	const struct wload_load_options *o = l->options;
+	const struct wload_inventory *inv = wload_checkpoint_inventory(l->source.ckpt);
+	int r = 0;
+
+	if (o->verify) {
+		verify_open(&l->verify, l->source.ckpt, l->source.root);
+		l->verifying = true;
+	}
+	if (l->source.mount && !o->keep)
+		r = consume_open(&l->consume, inv, l->plan, consume_on_mount, l->source.mount, err);
+	if (r == 0 && o->out_dir)
+		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt), &l->out,
+			     err);
+	return r;
+}
+
+static int open_run(struct load *l, struct wload_error *err)
+{
+	struct run *run = &l->run;
+
+	run->ckpt = l->source.ckpt;
+	run->inv = wload_checkpoint_inventory(l->source.ckpt);
+	run->plan = l->plan;
+	run->device = l->result->device;
+	run->reads = &l->reads;
+	run->memory = &l->result->memory;
+	run->verify = l->verifying ? &l->verify : NULL;
+	run->out = l->out;
+	if (l->consume.left) {
+		run->consume = &l->consume;
+		l->consume.consumed_tensors = &run->consumed_tensors;
+		l->consume.consumed_bytes = &run->consumed_bytes;
+	}
+	l->readers = calloc(run->shape.readers, sizeof(*l->readers));
+	if (!l->readers)
+		return wload_fail(err, ENOMEM, "no memory for %u readers", run->shape.readers);
+	l->run_open = true;
+	return run_init(run, err);
+}
+
+/* Everything that can refuse the load does so here, before a byte is read. */
+static int prepare(struct load *l, const char *path, struct wload_error *err)
+{
+	struct device_choice choice;
+	int r = device_choose(l->options->device, &choice, err);
+
+	if (r == 0)
+		r = check_options(path, l->options, &choice, err);
+	if (r == 0)
+		r = open_device(l, &choice, err);
+	if (r == 0)
+		r = open_plan(l, path, err);
+	if (r == 0)
+		r = param_memory_fits(l->result->device, l->plan, l->options->release, err);
+	if (r == 0)
+		r = open_reads(l, err);
+	if (r == 0)
+		r = memory_start(l->source.ckpt, l->resident_before, l->source.daemon_pid,
+				 &l->memory, err);
+	if (r == 0)
+		r = param_memory_open(&l->result->memory, l->result->device, l->plan,
+				      l->options->release, err);
+	if (r == 0)
+		r = open_finish(l, err);
+	return r < 0 ? r : open_run(l, err);
+}
+
+static void start_failed(struct load *l, int error)
+{
+	struct wload_error err = {0};
+
+	(void)wload_fail(&err, error, "no thread for the load: %s", strerror(error));
+	run_fail(&l->run, -error, &err);
+}
+
+/* Starts the threads; one that can't be started stops the load. */
+static void start(struct load *l)
+{
+	struct run *run = &l->run;
+	int error = 0;
+
+	/* Nobody else looks at these yet. */
+	run->readers_left = run->shape.readers;
+	while (!error && l->readers_started < run->shape.readers) {
+		error = pthread_create(&l->readers[l->readers_started], NULL, reader_thread, run);
+		l->readers_started += !error;
+	}
+	if (!error) {
+		error = pthread_create(&l->finisher, NULL, finisher_thread, run);
+		l->finisher_started = !error;
+	}
+	if (error)
+		start_failed(l, error);
+	if (!l->finisher_started)
+		run_finisher_done(run);
+}
+
+static void tell_progress(const struct load *l, uint64_t start_ns)
+{
+	struct wload_progress now = {
+		.bytes_total = l->reads.read_bytes,
+		.bytes_read = atomic_load(&l->run.bytes_read),
+		.host_bytes = memory_now(l->memory),
+		.consumed_bytes = atomic_load(&l->run.consumed_bytes),
+		.seconds = (double)(run_now_ns() - start_ns) / 1e9,
+	};
+
+	if (l->options->progress)
+		l->options->progress(l->options->progress_ctx, &now);
+}
+
+/* Runs the threads until all ended. */
+static int run_threads(struct load *l, struct wload_error *err)
+{
+	uint64_t begin = run_now_ns(), seconds_ns;
+	struct wload_report *report = &l->result->report;
+
+	start(l);
+	do
+		tell_progress(l, begin);
+	while (!run_wait(&l->run, run_now_ns() + PROGRESS_NS));
+	for (unsigned int i = 0; i < l->readers_started; i++)
+		pthread_join(l->readers[i], NULL);
+	if (l->finisher_started)
+		pthread_join(l->finisher, NULL);
+	seconds_ns = run_now_ns() - begin;
+	tell_progress(l, begin);
+	report->seconds = (double)seconds_ns / 1e9;
+	if (l->run.result < 0) {
+		if (err)
+			*err = l->run.error;
+		return l->run.result;
+	}
+	return 0;
+}
+
+static int check_shards(const struct load *l, struct wload_error *err)
+{
+	for (uint32_t s = 0; s < wload_checkpoint_shard_count(l->source.ckpt); s++) {
+		int r = wload_checkpoint_check(l->source.ckpt, s, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void fill_report(struct load *l)
+{
+	struct wload_report *report = &l->result->report;
+	uint32_t tensors = wload_inventory_count(l->run.inv);
+
+	report->mount = l->source.mount != NULL;
+	report->parameters = wload_plan_count(l->plan);
+	report->unused_tensors = l->result->unused_count;
+	report->tensors = tensors - l->result->unused_count;
+	report->bytes_read = atomic_load(&l->run.bytes_read);
+	report->bytes_uploaded = atomic_load(&l->run.bytes_placed);
+	report->bytes_verified = atomic_load(&l->run.bytes_verified);
+	report->bytes_per_second =
+		report->seconds > 0 ? (double)report->bytes_read / report->seconds : 0;
+	report->consumed_tensors = atomic_load(&l->run.consumed_tensors);
+	report->consumed_bytes = atomic_load(&l->run.consumed_bytes);
+	report->peak_host_bytes = memory_stop(TAKE_PTR(l->memory));
+	report->cgroup_peak_bytes = host_memory_cgroup_peak();
+}
+
+static int load_all(struct load *l, const char *path, struct wload_error *err)
+{
+	int r = prepare(l, path, err);
+
+	if (r == 0)
+		r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan,
+				err);
+	if (r == 0)
+		r = run_threads(l, err);
+	if (r == 0)
+		r = check_shards(l, err);
+	if (r == 0 && l->out)
+		r = out_commit(l->out, err);
+	if (r == 0)
+		fill_report(l);
+	return r;
+}
+
+int wload_load(const char *path, const struct wload_load_options *options,
+	       struct wload_load **ret_load, struct wload_error *err)
+{
+	static const struct wload_load_options defaults = WLOAD_LOAD_OPTIONS_DEFAULT;
+	struct load l CLEANUP(load_close) = {.options = options ? options : &defaults,
+					     .result = result_new()};
+	struct wload_error own = {0};
+	int r;
+
+	if (!l.result)
+		return wload_fail(err, ENOMEM, "no memory for a load");
+	r = load_all(&l, path, err ? err : &own);
+	if (r < 0)
+		return r;
+	*ret_load = TAKE_PTR(l.result);
+	return 0;
+}

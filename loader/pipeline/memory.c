@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Resident memory is one small file and looked at every 10 ms. Page cache is counted by the kernel
+ * walking every shard's pages, which for a large checkpoint takes milliseconds: as often as keeps
+ * it below a twentieth of the time. */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/device/host_memory.h"
+#include "loader/pipeline/memory.h"
+#include "loader/pipeline/run.h"
+
+#define LOOK_NS		 UINT64_C(10000000)
+#define CACHE_LOOK_NS	 UINT64_C(50000000)
+#define CACHE_COST_RATIO 20
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* every architecture's number; Linux 6.5 */
+#endif
+
+/* The kernel's struct cachestat_range and struct cachestat (include/uapi/linux/mman.h). */
+struct cache_range {
+	uint64_t offset, bytes; /* 0 bytes: to the file's end */
+};
+
+struct cache_pages {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+struct memory {
+	const struct wload_checkpoint *ckpt;
+	uint64_t baseline_bytes;
+	uint64_t *cached_before; /* of each shard */
+	int daemon_pid;
+	pthread_t thread;
+	_Atomic uint64_t now, peak;
+
+	/* the thread's, and memory_stop()'s after it */
+	uint64_t added_cache, next_cache_ns;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop; /* under lock */
+};
+
+static uint64_t count_resident(const unsigned char *pages, size_t count)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += pages[i] & 1;
+	return n;
+}
+
+/* A window at a time, so that the answer needs 64 KiB whatever the file's size. */
+static uint64_t cached_by_mincore(int fd, uint64_t file_bytes)
+{
+	enum { WINDOW_PAGES = 65536 };
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), window = WINDOW_PAGES * page, sum = 0;
+	CLEANUP_FREE unsigned char *pages = malloc(WINDOW_PAGES);
+
+	for (uint64_t at = 0; pages && at < file_bytes; at += window) {
+		uint64_t bytes = file_bytes - at < window ? file_bytes - at : window;
+		void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)at);
+
+		if (map == MAP_FAILED)
+			return 0;
+		if (mincore(map, bytes, pages) == 0)
+			sum += count_resident(pages, (size_t)((bytes + page - 1) / page));
+		munmap(map, bytes);
+	}
+	return sum * page;
+}
+
+uint64_t memory_cached(int fd, uint64_t file_bytes)
+{
+	struct cache_range all = {0, 0};
+	struct cache_pages pages = {0};
+
+	if (syscall(SYS_cachestat, fd, &all, &pages, 0) < 0)
+		return cached_by_mincore(fd, file_bytes);
+	return pages.cached * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What the shards gained; one that lost pages takes nothing off another's gain. */
+static uint64_t cache_added(const struct memory *memory)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t s = 0; s < wload_checkpoint_shard_count(memory->ckpt); s++) {
+		const struct wload_shard *shard = wload_checkpoint_shard(memory->ckpt, s);
+		uint64_t cached = memory_cached(shard->fd, shard->bytes);
+
+		if (cached > memory->cached_before[s])
+			sum += cached - memory->cached_before[s];
+	}
+	return sum;
+}
+
+static void look(struct memory *memory, bool at_cache)
+{
+	uint64_t resident = host_memory_resident(0), sum, start = run_now_ns();
+
+	if (at_cache || start >= memory->next_cache_ns) {
+		uint64_t cost, pause;
+
+		memory->added_cache = cache_added(memory);
+		cost = run_now_ns() - start;
+		pause = cost * CACHE_COST_RATIO;
+		memory->next_cache_ns = start + (pause > CACHE_LOOK_NS ? pause : CACHE_LOOK_NS);
+	}
+	sum = resident > memory->baseline_bytes ? resident - memory->baseline_bytes : 0;
+	sum += memory->added_cache;
+	if (memory->daemon_pid > 0)
+		sum += host_memory_resident(memory->daemon_pid);
+	atomic_store(&memory->now, sum);
+	if (sum > atomic_load(&memory->peak))
+		atomic_store(&memory->peak, sum);
+}
+
+/* Sleeps for a while; true when it is time to stop. */
+static bool pause_for(struct memory *memory, uint64_t ns)
+{
+	uint64_t until = run_now_ns() + ns;
+	struct timespec deadline = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+	LOCK_SCOPE(&memory->lock);
+
+	while (!memory->stop)
+		if (pthread_cond_timedwait(&memory->wake, &memory->lock, &deadline) == ETIMEDOUT)
+			return false;
+	return true;
+}
+
+static void *look_on(void *arg)
+{
+	struct memory *memory = arg;
+
+	do
+		look(memory, false);
+	while (!pause_for(memory, LOOK_NS));
+	return NULL;
+}
+
+static void memory_free(struct memory *memory)
+{
+	pthread_mutex_destroy(&memory->lock);
+	pthread_cond_destroy(&memory->wake);
+	free(memory->cached_before);
+	free(memory);
+}
+
+static struct memory *memory_new(const struct wload_checkpoint *ckpt)
+{
+	uint32_t shards = wload_checkpoint_shard_count(ckpt);
+	struct memory *memory = calloc(1, sizeof(*memory));
+	pthread_condattr_t attr;
+
+	if (!memory)
+		return NULL;
+	memory->ckpt = ckpt;
+	memory->cached_before = calloc((size_t)shards + 1, sizeof(uint64_t));
+	pthread_mutex_init(&memory->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&memory->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	for (uint32_t s = 0; memory->cached_before && s < shards; s++) {
+		const struct wload_shard *shard = wload_checkpoint_shard(ckpt, s);
+
+		memory->cached_before[s] = memory_cached(shard->fd, shard->bytes);
+	}
+	return memory;
+}
+
+int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, int daemon_pid,
+		 struct memory **ret_memory, struct wload_error *err)
+{
+	struct memory *memory = memory_new(ckpt);
+	int error;
+
+	if (!memory || !memory->cached_before) {
+		if (memory)
+			memory_free(memory);
+		return wload_fail(err, ENOMEM, "no memory to watch the load's memory");
+	}
+	memory->baseline_bytes = baseline_bytes;
+	memory->daemon_pid = daemon_pid;
+	error = pthread_create(&memory->thread, NULL, look_on, memory);
+	if (error) {
+		memory_free(memory);
+		return wload_fail(err, error, "no thread to watch the load's memory");
+	}
+	*ret_memory = memory;
+	return 0;
+}
+
+uint64_t memory_now(const struct memory *memory)
+{
+	return atomic_load(&memory->now);
+}
+
+uint64_t memory_peak(const struct memory *memory)
+{
+	return atomic_load(&memory->peak);
+}
+
+uint64_t memory_stop(struct memory *memory)
+{
+	uint64_t peak;
+
+	if (!memory)
+		return 0;
+	pthread_mutex_lock(&memory->lock);
+	memory->stop = true;
+	pthread_cond_signal(&memory->wake);
+	pthread_mutex_unlock(&memory->lock);
+	pthread_join(memory->thread, NULL);
+	look(memory, true);
+	peak = memory_peak(memory);
+	memory_free(memory);
+	return peak;
+}

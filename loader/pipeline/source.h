@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_SOURCE_H
+#define WLOAD_SOURCE_H
+
+/* What is loaded: a mount or a plain checkpoint, opened.
+ *
+ * A mount says in its index.jsonl where its shards come from. A backing file that still is the one
+ * that was mounted (path, device, inode, size and time of change) is read itself; else the mount's
+ * own file of that name. Tensors' files are never read one by one. */
+
+#include <stdbool.h>
+
+#include "wloadfs/checkpoint.h"
+#include "wloadfs/mount.h"
+#include "wloadfs/plan.h"
+
+struct source {
+	struct wload_mount *mount; /* NULL: a plain checkpoint */
+	char *root;		   /* the mount's path, NULL without one */
+	struct wload_checkpoint *ckpt;
+	int daemon_pid;		  /* 0: none */
+	uint64_t consumed_before; /* tensors of the mount that were consumed already */
+};
+
+/* Opens PATH. Returns 0, or what wload_mount_open() and wload_checkpoint_open() return, -EBADMSG
+ * when the mount's own files can't be understood. source_close() either way. */
+int source_open(const char *path, struct source *ret_source, struct wload_error *err);
+void source_close(struct source *source);
+
+/* Refuses a mount where a tensor that the plan needs is consumed.
+ *
+ * Returns 0, or -ESTALE naming the first one in disk order and how many there are. */
+int source_refuse_consumed(const struct source *source, const struct wload_plan *plan,
+			   struct wload_error *err);
+
+#endif

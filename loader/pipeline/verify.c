@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/checkpoint/names.h"
+#include "loader/pipeline/verify.h"
+
+#define NOTHING_OPEN UINT64_MAX
+
+void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, const char *mount)
+{
+	*verify = (struct verify){.ckpt = ckpt, .mount = mount, .fd = -1, .opened = NOTHING_OPEN};
+}
+
+void verify_close(struct verify *verify)
+{
+	if (verify->fd >= 0)
+		close(verify->fd);
+	verify->fd = -1;
+	verify->opened = NOTHING_OPEN;
+}
+
+static int open_tensor(const struct verify *verify, const struct wload_tensor *tensor, int *ret_fd,
+		       struct wload_error *err)
+{
+	char path[PATH_MAX], file[NAME_FILE_MAX + 1];
+	CLEANUP_FD int fd = -1;
+	struct stat st;
+
+	(void)name_to_file(tensor->name, strlen(tensor->name), "", file);
+	if (snprintf(path, sizeof(path), "%s/tensors/%s", verify->mount, file) >= PATH_MAX)
+		return wload_fail(err, ENAMETOOLONG, "'%s/tensors/%s' is too long a path",
+				  verify->mount, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return wload_fail(err, errno, "'%s' can't be opened to verify it: %s", path,
+				  strerror(errno));
+	if ((uint64_t)st.st_size != tensor->bytes)
+		return wload_fail(err, ESTALE,
+				  "'%s' has %" PRId64 " bytes, its shard says %" PRIu64, path,
+				  (int64_t)st.st_size, tensor->bytes);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_shard(const struct verify *verify, uint32_t index, int *ret_fd,
+		      struct wload_error *err)
+{
+	const struct wload_shard *shard = wload_checkpoint_shard(verify->ckpt, index);
+	CLEANUP_FD int fd = open(shard->path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return wload_fail(err, errno, "shard '%s' can't be opened to verify it: %s",
+				  shard->path, strerror(errno));
+	if (st.st_dev != shard->dev || st.st_ino != shard->ino)
+		return wload_fail(err, ESTALE, "shard '%s' was replaced during the load",
+				  shard->path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Makes fd the tensor's file, or its shard; neighbours in a shard share the descriptor. */
+static int ensure_open(struct verify *verify, uint32_t index, const struct wload_tensor *tensor,
+		       struct wload_error *err)
+{
+	uint64_t wanted = verify->mount ? index : tensor->shard;
+	int r;
+
+	if (verify->opened == wanted)
+		return 0;
+	verify_close(verify);
+	r = verify->mount ? open_tensor(verify, tensor, &verify->fd, err)
+			  : open_shard(verify, tensor->shard, &verify->fd, err);
+	if (r == 0)
+		verify->opened = wanted;
+	return r;
+}
+
+int verify_read(struct verify *verify, uint32_t tensor, uint64_t offset, uint8_t *buf, size_t n,
+		struct wload_error *err)
+{
+	struct wload_tensor t =
+		wload_inventory_tensor(wload_checkpoint_inventory(verify->ckpt), tensor);
+	uint64_t at = verify->mount ? offset : t.offset + offset;
+	size_t got = 0;
+	int r = ensure_open(verify, tensor, &t, err);
+
+	if (r < 0)
+		return r;
+	while (got < n) {
+		ssize_t k = pread(verify->fd, buf + got, n - got, (off_t)(at + got));
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k == 0)
+			return wload_fail(err, ESTALE,
+					  "tensor '%s' ends at byte %" PRIu64 " of %" PRIu64
+					  " while verifying it",
+					  t.name, offset + got, t.bytes);
+		if (k < 0)
+			return wload_fail(err, EIO, "tensor '%s': verifying byte %" PRIu64 ": %s",
+					  t.name, offset + got, strerror(errno));
+		got += (size_t)k;
+	}
+	return 0;
+}
+
+size_t verify_difference(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	if (memcmp(a, b, n) == 0)
+		return n;
+	for (size_t i = 0; i < n; i++)
+		if (a[i] != b[i])
+			return i;
+	return n;
+}
