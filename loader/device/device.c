@@ -76,11 +76,12 @@ int device_choose(const char *name, struct device_choice *ret_choice, struct wlo
 int device_open(const struct device_choice *choice, struct device **ret_device,
 		struct wload_error *err)
 {
-	int r = choice->ops->open(choice->ordinal, ret_device, err);
+	struct wload_error why = {0}; /* that no GPU answers is no failure of "auto" */
+	int r = choice->ops->open(choice->ordinal, ret_device, &why);
 
 	if (r == -ENODEV && choice->automatic && choice->ops != &device_host)
 		return device_host.open(0, ret_device, err);
-	return r;
+	return r < 0 ? wload_fail(err, -r, "%s", why.text) : 0;
 }
 
 void device_close(struct device *device)

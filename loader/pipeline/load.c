@@ -48,6 +48,7 @@ static void load_close(struct load *l)
 {
 	if (l->run_open)
 		run_destroy(&l->run);
+	wload_load_unref(l->result); /* before the plan, which says how large its memory is */
 	if (l->verifying)
 		verify_close(&l->verify);
 	consume_close(&l->consume);
@@ -57,7 +58,6 @@ static void load_close(struct load *l)
 	wload_plan_free(l->plan);
 	source_close(&l->source);
 	free(l->readers);
-	wload_load_unref(l->result);
 }
 
 static unsigned int cores(void)
@@ -328,6 +328,7 @@ int wload_load(const char *path, const struct wload_load_options *options,
 	r = load_all(&l, path, err ? err : &own);
 	if (r < 0)
 		return r;
+	l.result->memory.plan = NULL; /* all that needed it is released */
 	*ret_load = TAKE_PTR(l.result);
 	return 0;
 }

@@ -31,7 +31,7 @@ static int read_failed(const struct run *run, const struct reads_chunk *chunk, u
 
 	if (!error)
 		return wload_fail(err, ESTALE,
-				  "shard '%s' shrank: it ends before byte %" PRIu64 " of %" PRIu64,
+				  "shard '%s' shrank: it ends at byte %" PRIu64 " of %" PRIu64,
 				  shard->path, at, shard->bytes);
 	if (error == ENOMEM || error == ESTALE)
 		return wload_fail(err, error, "shard '%s': reading at byte %" PRIu64 ": %s",

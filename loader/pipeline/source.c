@@ -157,13 +157,16 @@ static int open_mounted(const char *path, struct source *source, struct wload_er
 
 int source_open(const char *path, struct source *ret_source, struct wload_error *err)
 {
+	struct wload_error why = {0}; /* that it is no mount is no failure */
 	int r;
 
 	*ret_source = (struct source){0};
-	r = wload_mount_open(path, &ret_source->mount, err);
+	r = wload_mount_open(path, &ret_source->mount, &why);
 	if (r == -ENODEV)
 		return wload_checkpoint_open(path, NULL, NULL, &ret_source->ckpt, err);
-	return r < 0 ? r : open_mounted(path, ret_source, err);
+	if (r < 0)
+		return wload_fail(err, -r, "%s", why.text);
+	return open_mounted(path, ret_source, err);
 }
 
 void source_close(struct source *source)

@@ -76,11 +76,12 @@ static void check_index(struct tap *tap)
 {
 	static const struct plan_of_tensor tensors[] = {{"z\"\n\xC0\x80", WLOAD_DTYPE_U8, 60},
 							{"a", WLOAD_DTYPE_U8, 61}};
-	static const char want[] = "{\n  \"metadata\": {\n    \"total_size\": 121\n  },\n"
-				   "  \"weight_map\": {\n"
-				   "    \"a\": \"model-00002-of-00002.safetensors\",\n"
-				   "    \"z\\\"\\u000a\\u0000\": \"model-00001-of-00002.safetensors\"\n"
-				   "  }\n}\n";
+	static const char want[] =
+		"{\n  \"metadata\": {\n    \"total_size\": 121\n  },\n"
+		"  \"weight_map\": {\n"
+		"    \"a\": \"model-00002-of-00002.safetensors\",\n"
+		"    \"z\\\"\\u000a\\u0000\": \"model-00001-of-00002.safetensors\"\n"
+		"  }\n}\n";
 	struct wload_error err = {0};
 	struct out_layout layout = {0};
 	struct plan_of made;

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The threads of a load on devices that misbehave in the ways that real ones can: one that copies
+ * as late as it may (a slot that is filled again too early shows), one that loses a bit, ones that
+ * fail. All are the host device with some operations exchanged. */
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "checkpoint_of.h"
+#include "loader/pipeline/run.h"
+#include "loader/pipeline/verify.h"
+#include "tap.h"
+
+#define COPIES_MAX 4096
+
+/* A queue that remembers copies, and makes them when a mark behind them is waited for. */
+struct device_queue {
+	struct {
+		void *base;
+		uint64_t offset;
+		const void *src;
+		size_t bytes;
+	} copies[COPIES_MAX];
+	size_t made, queued;
+	size_t marks[SLOTS_A_READER_MAX];
+};
+
+static void make_copies(struct device_queue *queue, size_t until)
+{
+	for (; queue->made < until; queue->made++)
+		memcpy(device_at(queue->copies[queue->made].base,
+				 queue->copies[queue->made].offset),
+		       queue->copies[queue->made].src, queue->copies[queue->made].bytes);
+}
+
+static int lazy_open(struct device *device, unsigned int marks, struct device_queue **ret_queue,
+		     struct wload_error *err)
+{
+	(void)device;
+	(void)marks;
+	*ret_queue = calloc(1, sizeof(**ret_queue));
+	return *ret_queue ? 0 : wload_fail(err, ENOMEM, "no queue");
+}
+
+static void lazy_close(struct device_queue *queue)
+{
+	if (queue)
+		make_copies(queue, queue->queued);
+	free(queue);
+}
+
+static int lazy_copy(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+		     size_t bytes, struct wload_error *err)
+{
+	if (queue->queued == COPIES_MAX)
+		return wload_fail(err, EIO, "the test's queue is too short");
+	queue->copies[queue->queued].base = base;
+	queue->copies[queue->queued].offset = offset;
+	queue->copies[queue->queued].src = src;
+	queue->copies[queue->queued++].bytes = bytes;
+	return 0;
+}
+
+static int lazy_mark(struct device_queue *queue, unsigned int mark, struct wload_error *err)
+{
+	(void)err;
+	queue->marks[mark] = queue->queued;
+	return 0;
+}
+
+static int lazy_wait(struct device_queue *queue, unsigned int mark, struct wload_error *err)
+{
+	(void)err;
+	make_copies(queue, queue->marks[mark]);
+	return 0;
+}
+
+/* The largest copies are the likely ones to hold some byte in the middle of a tensor. */
+static int lossy_copy(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+		      size_t bytes, struct wload_error *err)
+{
+	int r = device_host.copy_in(queue, base, offset, src, bytes, err);
+
+	if (bytes > 1000 && offset == 0)
+		((uint8_t *)base)[777] ^= 0x10;
+	return r;
+}
+
+static int failing_copy(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+			size_t bytes, struct wload_error *err)
+{
+	(void)queue;
+	(void)base;
+	(void)src;
+	(void)bytes;
+	return offset ? wload_fail(err, EIO, "the device fell off the bus") : 0;
+}
+
+static int failing_open(struct device *device, unsigned int marks, struct device_queue **ret_queue,
+			struct wload_error *err)
+{
+	(void)device;
+	(void)ret_queue;
+	return wload_fail(err, EIO, "no queue of %u marks", marks);
+}
+
+static int failing_alloc(struct device *device, uint64_t bytes, bool transient, void **ret_base,
+			 struct wload_error *err)
+{
+	if (bytes > 100000)
+		return wload_fail(err, ENOMEM, "no %llu bytes", (unsigned long long)bytes);
+	return device_host.alloc(device, bytes, transient, ret_base, err);
+}
+
+static int failing_wait(struct device_queue *queue, unsigned int mark, struct wload_error *err)
+{
+	(void)queue;
+	return wload_fail(err, EIO, "mark %u never came", mark);
+}
+
+enum device_fault { LAZY, LOSSY, NO_COPY, NO_QUEUE, NO_MEMORY, NO_WAIT, FAULTS };
+
+static struct device_ops faulty_ops(enum device_fault fault)
+{
+	struct device_ops ops = device_host;
+
+	ops.addressable = false;
+	switch (fault) {
+	case LAZY:
+		ops.queue_open = lazy_open;
+		ops.queue_close = lazy_close;
+		ops.copy_in = lazy_copy;
+		ops.mark = lazy_mark;
+		ops.wait = lazy_wait;
+		break;
+	case LOSSY:
+		ops.copy_in = lossy_copy;
+		break;
+	case NO_COPY:
+		ops.copy_in = failing_copy;
+		break;
+	case NO_QUEUE:
+		ops.queue_open = failing_open;
+		break;
+	case NO_MEMORY:
+		ops.alloc = failing_alloc;
+		break;
+	default:
+		ops.wait = failing_wait;
+		break;
+	}
+	return ops;
+}
+
+static const struct row {
+	const char *name;
+	enum device_fault fault;
+	bool release, verify;
+	int want;
+	const char *words; /* that the error holds */
+} rows[] = {
+	{"copies that are late", LAZY, false, false, 0, ""},
+	{"copies that are late, verified", LAZY, false, true, 0, ""},
+	{"copies that are late, released", LAZY, true, false, 0, ""},
+	{"a bit that is lost", LOSSY, false, true, -EBADMSG, "byte 777"},
+	{"a bit that is lost, released", LOSSY, true, true, -EBADMSG, "byte 777"},
+	{"copies that fail", NO_COPY, false, false, -EIO, "fell off"},
+	{"copies that fail, released", NO_COPY, true, true, -EIO, "fell off"},
+	{"no queue", NO_QUEUE, false, true, -EIO, "no queue"},
+	{"memory that runs out", NO_MEMORY, true, false, -ENOMEM, "bytes"},
+	{"marks that fail", NO_WAIT, false, true, -EIO, "never came"},
+};
+
+static void run_threads(struct run *run)
+{
+	pthread_t readers[4], finisher;
+
+	run->readers_left = run->shape.readers;
+	for (unsigned int i = 0; i < run->shape.readers; i++)
+		(void)pthread_create(&readers[i], NULL, reader_thread, run);
+	(void)pthread_create(&finisher, NULL, finisher_thread, run);
+	while (!run_wait(run, run_now_ns() + 1000000000u))
+		;
+	for (unsigned int i = 0; i < run->shape.readers; i++)
+		pthread_join(readers[i], NULL);
+	pthread_join(finisher, NULL);
+}
+
+static bool all_match(const struct run *run, const struct llama *llama)
+{
+	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++) {
+		const struct wload_param *param = wload_plan_param(run->plan, p);
+
+		if (!llama_matches(param->name, run->memory->bases[p], param->bytes, llama->scale))
+			return false;
+	}
+	return true;
+}
+
+static void check_row(struct tap *tap, const struct row *row, const struct wload_checkpoint *ckpt,
+		      const struct wload_plan *plan, const struct llama *llama)
+{
+	const struct device_ops ops = faulty_ops(row->fault);
+	struct device device = {.ops = &ops, .label = "faulty"};
+	const struct wload_inventory *inv = wload_checkpoint_inventory(ckpt);
+	struct reads_want *wants = NULL;
+	struct reads reads = {0};
+	struct param_memory memory = {0};
+	struct verify verify;
+	struct wload_error err = {0};
+	struct run run = {.ckpt = ckpt,
+			  .inv = inv,
+			  .plan = plan,
+			  .device = &device,
+			  .reads = &reads,
+			  .memory = &memory,
+			  .shape = {4, 3, SLOT_BYTES_MIN},
+			  .verify = row->verify ? &verify : NULL};
+	size_t count = 0;
+
+	verify_open(&verify, ckpt, NULL);
+	if (ok(tap,
+	       reads_collect(inv, plan, &wants, &count, &err) == 0 &&
+		       reads_build(wants, count, SLOT_BYTES_MIN, &reads, &err) == 0 &&
+		       param_memory_open(&memory, &device, plan, row->release, &err) == 0 &&
+		       run_init(&run, &err) == 0,
+	       "%s: ready", row->name)) {
+		run_threads(&run);
+		ok(tap,
+		   run.result == row->want && strstr(run.error.text, row->words) &&
+			   (row->want || row->release || all_match(&run, llama)),
+		   "%s (%d %s)", row->name, run.result, run.error.text);
+		run_destroy(&run);
+	}
+	free(wants);
+	verify_close(&verify);
+	param_memory_close(&memory);
+	reads_free(&reads);
+}
+
+int main(void)
+{
+	struct wload_checkpoint *ckpt = NULL;
+	struct wload_plan *plan = NULL;
+	struct wload_error err = {0};
+	struct tap tap = {0};
+	struct llama llama;
+
+	if (ok(&tap,
+	       llama_make(&llama, 40) == 0 &&
+		       wload_checkpoint_open(llama.folder, NULL, NULL, &ckpt, &err) == 0 &&
+		       wload_plan_build(wload_checkpoint_inventory(ckpt),
+					"{\"model_type\":\"llama\"}", wload_rules_builtin(), &plan,
+					&err) == 0,
+	       "a checkpoint %s", err.text))
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+			check_row(&tap, &rows[i], ckpt, plan, &llama);
+	wload_plan_free(plan);
+	wload_checkpoint_close(ckpt);
+	llama_remove(&llama);
+	return tap_done(&tap);
+}
