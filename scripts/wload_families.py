@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real checkpoints, as their config.json and the tensors that follow from it.
+
+The one idea: an inventory is a pure function of the config. So fewer layers, or a model scaled
+down, is an edit of the config, and config.json always tells the truth about the tensors beside it.
+
+A tensor is (name, dtype, shape); the order is that of the model's modules, since the writer cuts
+shards in that order.
+"""
+
+from fractions import Fraction
+
+LLAMA3_ROPE = {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+               "original_max_position_embeddings": 8192, "rope_type": "llama3"}
+
+
+# ---- tensors ---------------------------------------------------------------------------------
+
+def linear(name, rows, cols, scheme="bf16", bias=False):
+    """One linear layer's tensors under a quantisation scheme.
+
+    fp8: DeepSeek's blocks of 128x128; nvfp4: modelopt's two values a byte with FP8 block scales."""
+    if scheme == "fp8":
+        yield name + ".weight", "F8_E4M3", (rows, cols)
+        yield name + ".weight_scale_inv", "F32", (-(-rows // 128), -(-cols // 128))
+    elif scheme == "nvfp4":
+        yield name + ".weight", "U8", (rows, cols // 2)
+        yield name + ".weight_scale", "F8_E4M3", (rows, cols // 16)
+        yield name + ".weight_scale_2", "F32", ()
+        yield name + ".input_scale", "F32", ()
+    else:
+        yield name + ".weight", "BF16", (rows, cols)
+    if bias:
+        yield name + ".bias", "BF16", (rows,)
+
+
+def mlp(name, hidden, inner, scheme="bf16"):
+    yield from linear(name + ".gate_proj", inner, hidden, scheme)
+    yield from linear(name + ".up_proj", inner, hidden, scheme)
+    yield from linear(name + ".down_proj", hidden, inner, scheme)
+
+
+def norm(name, size):
+    yield name + ".weight", "BF16", (size,)
+
+
+def grouped_attention(name, c, bias=False, out_bias=False, qk_norms=()):
+    hidden, heads = c["hidden_size"], c["num_attention_heads"]
+    dim = c.get("head_dim") or hidden // heads
+    kv_rows = c["num_key_value_heads"] * dim
+    yield from linear(name + ".q_proj", heads * dim, hidden, bias=bias)
+    yield from linear(name + ".k_proj", kv_rows, hidden, bias=bias)
+    yield from linear(name + ".v_proj", kv_rows, hidden, bias=bias)
+    yield from linear(name + ".o_proj", hidden, heads * dim, bias=out_bias)
+    for qk in qk_norms:
+        yield from norm(f"{name}.{qk}", dim)
+
+
+def latent_attention(name, c, scheme):
+    hidden, heads = c["hidden_size"], c["num_attention_heads"]
+    nope, rope = c["qk_nope_head_dim"], c["qk_rope_head_dim"]
+    yield from linear(name + ".q_a_proj", c["q_lora_rank"], hidden, scheme)
+    yield from norm(name + ".q_a_layernorm", c["q_lora_rank"])
+    yield from linear(name + ".q_b_proj", heads * (nope + rope), c["q_lora_rank"], scheme)
+    yield from linear(name + ".kv_a_proj_with_mqa", c["kv_lora_rank"] + rope, hidden, scheme)
+    yield from norm(name + ".kv_a_layernorm", c["kv_lora_rank"])
+    yield from linear(name + ".kv_b_proj", heads * (nope + c["v_head_dim"]), c["kv_lora_rank"],
+                      scheme)
+    yield from linear(name + ".o_proj", hidden, heads * c["v_head_dim"], scheme)
+
+
+def next_token_head(name, hidden, vocab):
+    """What a multi-token-prediction layer carries besides an ordinary layer."""
+    yield name + ".embed_tokens.weight", "BF16", (vocab, hidden)
+    yield from norm(name + ".enorm", hidden)
+    yield from norm(name + ".hnorm", hidden)
+    yield name + ".eh_proj.weight", "BF16", (hidden, 2 * hidden)
+    yield from norm(name + ".shared_head.norm", hidden)
+    yield name + ".shared_head.head.weight", "BF16", (vocab, hidden)
+
+
+def decoder(c, layer, extra_layers=0):
+    hidden, vocab = c["hidden_size"], c["vocab_size"]
+    yield "model.embed_tokens.weight", "BF16", (vocab, hidden)
+    for i in range(c["num_hidden_layers"] + extra_layers):
+        name = f"model.layers.{i}"
+        yield from layer(name, i)
+        yield from norm(name + ".input_layernorm", hidden)
+        yield from norm(name + ".post_attention_layernorm", hidden)
+        if i >= c["num_hidden_layers"]:
+            yield from next_token_head(name, hidden, vocab)
+    yield from norm("model.norm", hidden)
+    if not c.get("tie_word_embeddings"):
+        yield "lm_head.weight", "BF16", (vocab, hidden)
+
+
+def experts(name, c, count, scheme="bf16"):
+    for e in range(count):
+        yield from mlp(f"{name}.experts.{e}", c["hidden_size"], c["moe_intermediate_size"], scheme)
+
+
+# ---- families: config -> tensors -------------------------------------------------------------
+
+def llama(c):
+    """Llama, Mistral, Qwen2 (biases), Qwen3 (norms on q and k): one shape of layer."""
+    bias = c["model_type"] == "qwen2"
+    qk = ("q_norm", "k_norm") if c["model_type"] == "qwen3" else ()
+
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c, bias, False, qk)
+        yield from mlp(name + ".mlp", c["hidden_size"], c["intermediate_size"])
+    return decoder(c, layer)
+
+
+def qwen3_moe(c):
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c, qk_norms=("q_norm", "k_norm"))
+        yield name + ".mlp.gate.weight", "BF16", (c["num_experts"], c["hidden_size"])
+        yield from experts(name + ".mlp", c, c["num_experts"])
+    return decoder(c, layer)
+
+
+def glm4_moe(c):
+    hidden, count = c["hidden_size"], c["n_routed_experts"]
+    qk = ("q_norm", "k_norm") if c["use_qk_norm"] else ()
+
+    def layer(name, i):
+        yield from grouped_attention(name + ".self_attn", c, True, False, qk)
+        if i < c["first_k_dense_replace"]:
+            yield from mlp(name + ".mlp", hidden, c["intermediate_size"])
+            return
+        yield name + ".mlp.gate.weight", "BF16", (count, hidden)
+        yield name + ".mlp.gate.e_score_correction_bias", "F32", (count,)
+        yield from experts(name + ".mlp", c, count)
+        yield from mlp(name + ".mlp.shared_experts", hidden,
+                       c["moe_intermediate_size"] * c["n_shared_experts"])
+    return decoder(c, layer, c["num_nextn_predict_layers"])
+
+
+def hunyuan(c):
+    hidden = c["hidden_size"]
+
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c,
+                                     qk_norms=("query_layernorm", "key_layernorm"))
+        if c["model_type"] == "hunyuan_v1_dense":
+            yield from mlp(name + ".mlp", hidden, c["intermediate_size"])
+            return
+        yield name + ".mlp.gate.wg.weight", "F32", (c["num_experts"], hidden)
+        yield from experts(name + ".mlp", c, c["num_experts"])
+        yield from mlp(name + ".mlp.shared_mlp", hidden, c["moe_intermediate_size"])
+    return decoder(c, layer)
+
+
+def deepseek(c):
+    """R1. The FP4 checkpoint quantises only the MLPs, and leaves the prediction layer alone."""
+    hidden, count = c["hidden_size"], c["n_routed_experts"]
+    fp4 = "quantization_config" not in c
+
+    def layer(name, i):
+        extra = i >= c["num_hidden_layers"]
+        scheme = ("bf16" if extra else "nvfp4") if fp4 else "fp8"
+        yield from latent_attention(name + ".self_attn", c, "bf16" if fp4 else "fp8")
+        if i < c["first_k_dense_replace"]:
+            yield from mlp(name + ".mlp", hidden, c["intermediate_size"], scheme)
+            return
+        yield from experts(name + ".mlp", c, count, scheme)
+        yield name + ".mlp.gate.weight", "BF16", (count, hidden)
+        yield name + ".mlp.gate.e_score_correction_bias", "F32", (count,)
+        yield from mlp(name + ".mlp.shared_experts", hidden,
+                       c["moe_intermediate_size"] * c["n_shared_experts"], scheme)
+    return decoder(c, layer, c["num_nextn_predict_layers"])
+
+
+# ---- configs ---------------------------------------------------------------------------------
+
+def common(model_type, architecture, hidden, inner, layers, heads, kv_heads, vocab, **more):
+    config = {
+        "architectures": [architecture],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": inner,
+        "max_position_embeddings": 131072,
+        "model_type": model_type,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": kv_heads,
+        "rms_norm_eps": 1e-05,
+        "rope_scaling": None,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.43.0",
+        "use_cache": True,
+        "vocab_size": vocab,
+    }
+    config.update(more)
+    return config
+
+
+def llama3(hidden, inner, layers, heads, kv_heads=8, vocab=128256, **more):
+    return common("llama", "LlamaForCausalLM", hidden, inner, layers, heads, kv_heads, vocab,
+                  mlp_bias=False, pretraining_tp=1, bos_token_id=128000, eos_token_id=128001,
+                  rope_scaling=LLAMA3_ROPE, **more)
+
+
+def qwen(kind, architecture, hidden, inner, layers, heads, kv_heads, vocab, **more):
+    return common(kind, architecture, hidden, inner, layers, heads, kv_heads, vocab,
+                  rope_theta=1000000.0, rms_norm_eps=1e-06, sliding_window=None,
+                  use_sliding_window=False, max_window_layers=layers, bos_token_id=151643,
+                  **{"eos_token_id": 151645, **more})
+
+
+def glm(hidden, inner, moe_inner, layers, count, dense, qk_norm, scaling):
+    return common("glm4_moe", "Glm4MoeForCausalLM", hidden, inner, layers, 96, 8, 151552,
+                  attention_bias=True, head_dim=128, partial_rotary_factor=0.5,
+                  rope_theta=1000000, moe_intermediate_size=moe_inner, n_routed_experts=count,
+                  n_shared_experts=1, num_experts_per_tok=8, n_group=1, topk_group=1,
+                  norm_topk_prob=True, routed_scaling_factor=scaling, use_qk_norm=qk_norm,
+                  first_k_dense_replace=dense, num_nextn_predict_layers=1, pad_token_id=151329,
+                  eos_token_id=[151329, 151336, 151338])
+
+
+def hunyuan_config(kind, architecture, inner, **more):
+    return common(kind, architecture, 4096, inner, 32, 32, 8, 128167, head_dim=128,
+                  attention_head_dim=128, tie_word_embeddings=True, use_qk_norm=True,
+                  rope_theta=10000.0, max_position_embeddings=32768, bos_token_id=1,
+                  eos_token_id=127960, pad_token_id=127961, **more)
+
+
+def deepseek_config(**more):
+    return common("deepseek_v3", "DeepseekV3ForCausalLM", 7168, 18432, 61, 128, 128, 129280,
+                  aux_loss_alpha=0.001, ep_size=1, first_k_dense_replace=3, kv_lora_rank=512,
+                  q_lora_rank=1536, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
+                  max_position_embeddings=163840, moe_intermediate_size=2048, moe_layer_freq=1,
+                  n_group=8, n_routed_experts=256, n_shared_experts=1, norm_topk_prob=True,
+                  num_experts_per_tok=8, num_nextn_predict_layers=1, rms_norm_eps=1e-06,
+                  rope_theta=10000, routed_scaling_factor=2.5, scoring_func="sigmoid",
+                  seq_aux=True, topk_group=4, topk_method="noaux_tc", bos_token_id=0,
+                  eos_token_id=1,
+                  rope_scaling={"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 1.0,
+                                "mscale_all_dim": 1.0,
+                                "original_max_position_embeddings": 4096, "type": "yarn"},
+                  **more)
+
+
+FP8_BLOCKS = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+              "weight_block_size": [128, 128]}
+
+# Small enough for every test, odd enough to be unkind: head counts differ, the vocabulary is prime.
+TINY = {"hidden": 256, "inner": 688, "layers": 3, "heads": 8, "kv_heads": 4, "vocab": 2053}
+
+# name -> (config, config -> tensors)
+FAMILIES = {
+    "llama-3.1-8b": (llama3(4096, 14336, 32, 32), llama),
+    "llama-3.1-70b": (llama3(8192, 28672, 80, 64), llama),
+    "llama-3.1-405b": (llama3(16384, 53248, 126, 128), llama),
+    "mistral-7b": (common("mistral", "MistralForCausalLM", 4096, 14336, 32, 32, 8, 32768,
+                          head_dim=128, rope_theta=1000000.0, sliding_window=None,
+                          max_position_embeddings=32768), llama),
+    "qwen2.5-7b": (qwen("qwen2", "Qwen2ForCausalLM", 3584, 18944, 28, 28, 4, 152064,
+                        max_position_embeddings=32768), llama),
+    "qwen3-8b": (qwen("qwen3", "Qwen3ForCausalLM", 4096, 12288, 36, 32, 8, 151936, head_dim=128,
+                      max_position_embeddings=40960), llama),
+    "qwen3-235b-a22b": (qwen("qwen3_moe", "Qwen3MoeForCausalLM", 4096, 12288, 94, 64, 4, 151936,
+                             head_dim=128, max_position_embeddings=40960, num_experts=128,
+                             num_experts_per_tok=8, moe_intermediate_size=1536,
+                             norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+                             output_router_logits=False, router_aux_loss_coef=0.001), qwen3_moe),
+    "glm-4.5": (glm(5120, 12288, 1536, 92, 160, 3, True, 2.5), glm4_moe),
+    "glm-4.5-air": (glm(4096, 10944, 1408, 46, 128, 1, False, 1.0), glm4_moe),
+    "hunyuan-a13b": (hunyuan_config("hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM", 3072,
+                                    num_experts=64, num_shared_expert=1, moe_topk=8,
+                                    moe_intermediate_size=3072, use_mixed_mlp_moe=True), hunyuan),
+    "hunyuan-7b": (hunyuan_config("hunyuan_v1_dense", "HunYuanDenseV1ForCausalLM", 14336),
+                   hunyuan),
+    "deepseek-r1-fp8": (deepseek_config(quantization_config=FP8_BLOCKS), deepseek),
+    "deepseek-r1-fp4": (deepseek_config(), deepseek),
+    "tiny-llama": (llama3(**TINY), llama),
+    "tiny-llama-tied": (llama3(**TINY, tie_word_embeddings=True), llama),
+    "tiny-qwen2": (qwen("qwen2", "Qwen2ForCausalLM", **TINY), llama),
+    "tiny-qwen3": (qwen("qwen3", "Qwen3ForCausalLM", **TINY, head_dim=48), llama),
+}
+
+# The numbers of a config that a scale shrinks, and what each stays a multiple of.
+SCALED = {"hidden_size": 128, "intermediate_size": 128, "moe_intermediate_size": 128,
+          "vocab_size": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+          "n_routed_experts": 1, "num_experts": 1, "q_lora_rank": 128, "kv_lora_rank": 128}
+
+
+def scale_config(config, scale):
+    for key, multiple in SCALED.items():
+        if key in config:
+            units = int(Fraction(config[key], multiple) * scale)
+            config[key] = max(units, 1) * multiple
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    config["num_attention_heads"] = max(heads // kv_heads, 1) * kv_heads
+    if "q_lora_rank" not in config:
+        config["head_dim"] = config.get("head_dim") or config["hidden_size"] // heads
+    return config
+
+
+def build(family, layers=None, scale=None):
+    """The config, and the list of tensors, of a family with fewer layers or scaled widths."""
+    base, tensors = FAMILIES[family]
+    config = dict(base)
+    if layers is not None:
+        config["num_hidden_layers"] = layers
+    if scale is not None:
+        config = scale_config(config, scale)
+    return config, list(tensors(config))
+
+
+def quantisation_file(family, config):
+    """hf_quant_config.json, which modelopt writes beside an FP4 checkpoint; None elsewhere."""
+    if family != "deepseek-r1-fp4":
+        return None
+    layers = config["num_hidden_layers"]
+    skip = ["lm_head", f"model.layers.{layers}*"]
+    skip += [f"model.layers.{i}.self_attn*" for i in range(layers)]
+    skip += [f"model.layers.{i}.mlp.gate" for i in range(config["first_k_dense_replace"], layers)]
+    return {"producer": {"name": "modelopt", "version": "0.23.0"},
+            "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8",
+                             "group_size": 16, "exclude_modules": skip}}
