@@ -5,6 +5,7 @@ BUILD  ?= release
 PREFIX ?= /usr/local
 O      := build/$(BUILD)
 V      ?= 0
+JOBS   ?= $(shell nproc)
 Q      := $(if $(filter 1,$(V)),,@)
 say     = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' $(1) $(2))
 
@@ -62,7 +63,7 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help clean check test demo install tests format tidy-check
+.PHONY: all help clean check test demo install tests format
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
 	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA: no toolkit at CUDA_HOME='$(CUDA_HOME)', wload loads to host memory only")
@@ -131,6 +132,25 @@ $(O)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(O)/libwload.a Makef
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< tests/fuzz/replay.c -o $@ $(LDFLAGS) $(O)/libwload.a \
 		$(JSONC_LIBS) $(CUDA_LIBS)
+
+test: ## install what is missing, build, run every test
+	@scripts/install-deps --tests
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@BUILD=$(BUILD) scripts/run-tests
+
+check: ## format, comments, SPDX, shellcheck, man pages, layers
+	@scripts/install-deps --tests
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@scripts/check-text
+	@scripts/check-layers $(O)
+
+format: ## let clang-format rewrite the tracked C files
+	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cu')
+
+demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(BUILD) scripts/demo $(if $(CKPT),'$(CKPT)')
 
 clean: ## remove build/
 	rm -rf build
