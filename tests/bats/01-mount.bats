@@ -23,6 +23,7 @@ refuses() {
 	assert_equal "$output" ''
 	# shellcheck disable=SC2154 # bats sets it
 	assert_equal "${#stderr_lines[@]}" 1
+	# shellcheck disable=SC2154 # bats sets it
 	assert_regex "$stderr" '^wloadfs: '
 	assert_regex "$stderr" "$words"
 	run ! is_mounted "$MNT"
@@ -238,6 +239,7 @@ refuses() {
 	kill -KILL "${WL_PIDS[$MNT]}"
 	wait_until "! is_running ${WL_PIDS[$MNT]}"
 	run -1 --separate-stderr "$WLOADFS" "$CKPT" "$MNT" 3>&-
+	# shellcheck disable=SC2154 # bats sets it
 	assert_regex "$stderr" '^wloadfs: '
 	assert_regex "$stderr" 'fusermount3 -u'
 	fusermount3 -u "$MNT"

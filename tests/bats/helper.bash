@@ -60,7 +60,7 @@ find_python() {
 
 	for python in "$WL_ROOT/build/venv/bin/python" python3 /usr/bin/python3; do
 		if "$python" -c "import $1" 2>/dev/null; then
-			PYTHON=$python
+			export PYTHON=$python
 			return 0
 		fi
 	done
