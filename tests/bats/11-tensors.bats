@@ -147,10 +147,12 @@ teardown() {
 
 @test "read: many processes, many tensors" {
 	mount_tiny
+	pids=()
 	for i in 1 2 3 4; do
 		"$CHECK_STAMPS" "$T" >"$BATS_TEST_TMPDIR/out.$i" 2>&1 &
+		pids+=($!)
 	done
-	wait
+	wait "${pids[@]}"
 	for i in 1 2 3 4; do
 		run -0 cat "$BATS_TEST_TMPDIR/out.$i"
 		assert_output '30 tensors, 6455808 bytes checked, 0 different'

@@ -77,7 +77,7 @@ teardown() {
 	wl_mount "$CKPT" "$MNT"
 	rm -r "$M/l/1"
 	run -0 ls "$MNT/tensors"
-	assert_output $'l1.w\nl.10.w\nl.1x.w'
+	assert_output $'l.10.w\nl.1x.w\nl1.w'
 	wl_umount "$MNT"
 }
 

@@ -16,6 +16,11 @@ teardown() {
 	wl_cleanup
 }
 
+# The full name from a tensor's attribute; a NUL as C0 80, since the shell can't hold one.
+attribute_name() {
+	getfattr --absolute-names --only-values -n user.wload.name "$1" | sed 's/\x00/\xc0\x80/g'
+}
+
 # shows NAME FILE PATH: the tensor NAME (JSON) is tensors/FILE and modules/PATH, everywhere.
 shows() {
 	make_tensors "$CKPT" <<<$"$1 U8 77"$'\nneighbour U8 5'
@@ -25,8 +30,7 @@ shows() {
 	assert_exists "$M/$3"
 	assert_exists "$MNT/npy/$2.npy"
 	assert_equal "$(stat -c %i "$T/$2")" "$(stat -c %i "$M/$3")"
-	name=$(getfattr --only-values -n user.wload.name "$T/$2")
-	assert_tensor "$T/$2" "$name"
+	assert_tensor "$T/$2" "$(attribute_name "$T/$2")"
 	run -0 control "key $2\\n"
 	assert_output 1
 	assert_not_exists "$T/$2"
@@ -138,7 +142,7 @@ shows() {
 		[ "${#file}" -le $((${#MNT} + 9 + 255)) ] || fail "'$file' is too long"
 	done
 	for file in "$T"/*; do
-		name=$(getfattr --only-values -n user.wload.name "$file")
+		name=$(attribute_name "$file")
 		assert_regex "$name" "^$long\.[ab]\$"
 		assert_tensor "$file" "$name"
 	done

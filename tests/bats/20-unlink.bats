@@ -218,10 +218,12 @@ assert_gone() {
 
 @test "unlink: removing the same tensor from many processes succeeds once" {
 	mount_tiny
+	pids=()
 	for i in 1 2 3 4 5 6 7 8; do
 		"$PROBE" errno unlink "$T/$NAME" >"$BATS_TEST_TMPDIR/out.$i" &
+		pids+=($!)
 	done
-	wait
+	wait "${pids[@]}"
 	run -0 sort "$BATS_TEST_TMPDIR"/out.*
 	assert_output "0"$'\n'"$(printf 'ENOENT\n%.0s' {1..7})"
 	assert_equal "$(stats_field consumed_tensors)" 1

@@ -204,10 +204,12 @@ control_fails() {
 @test "consume: commands side by side count every tensor once" {
 	make_tensors "$CKPT" < <(for i in {1..1000}; do echo "m.$((i % 10)).$i U8 8"; done)
 	wl_mount "$CKPT" "$MNT"
+	pids=()
 	for i in 1 2 3 4; do
 		control 'prefix m.0\nprefix m.1\nprefix m\nall\n' >"$BATS_TEST_TMPDIR/out.$i" &
+		pids+=($!)
 	done
-	wait
+	wait "${pids[@]}"
 	assert_equal "$(cat "$BATS_TEST_TMPDIR"/out.* | awk '{ s += $1 } END { print s }')" 1000
 	assert_equal "$(stats_field consumed_tensors)" 1000
 	wl_umount "$MNT"

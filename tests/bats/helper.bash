@@ -184,15 +184,14 @@ wl_umount() {
 
 # For every teardown: never fails, leaves nothing of this test mounted or running, tells the logs.
 wl_cleanup() {
-	local mnt exe log
+	local mnt exe log mounts
 
-	while read -r _ mnt _; do
-		case $mnt in
-		"$BATS_TEST_TMPDIR"/*)
-			timeout 5 fusermount3 -u "$mnt" 2>/dev/null || umount -l "$mnt" || true
-			;;
-		esac
-	done </proc/self/mounts
+	# The last mounted first: one may cover, or hold, another.
+	mapfile -t mounts < <(awk -v dir="$BATS_TEST_TMPDIR/" 'index($2, dir) == 1 { print $2 }' \
+		/proc/self/mounts | tac)
+	for mnt in "${mounts[@]}"; do
+		timeout 5 fusermount3 -u "$mnt" 2>/dev/null || umount -l "$mnt" || true
+	done
 	for mnt in "${!WL_PIDS[@]}"; do
 		wait_until "! is_running ${WL_PIDS[$mnt]}" 5 2>/dev/null ||
 			kill -KILL "${WL_PIDS[$mnt]}" 2>/dev/null || true

@@ -25,7 +25,7 @@
 
 /* ---- the pattern -------------------------------------------------------------------------- */
 
-/* A NUL inside a name is spelled C0 80, as attributes of the mount hand it out. */
+/* A NUL inside a name is spelled C0 80, as in wloadfs/tensor.h: an argument can't hold one. */
 static uint32_t name_hash(const char *name)
 {
 	uint32_t h = 0x811C9DC5U;
@@ -327,7 +327,7 @@ static int do_control(char **args)
 		return failed("write");
 	if (n != out - text)
 		return printf("write: short, %zd\n", n) < 0 ? 2 : 1;
-	n = pread(fd, answer, sizeof(answer), 0);
+	n = read(fd, answer, sizeof(answer));
 	if (n < 0)
 		return failed("read");
 	fwrite(answer, 1, (size_t)n, stdout);
