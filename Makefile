@@ -148,7 +148,7 @@ format: ## let clang-format rewrite the tracked C files
 	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cu')
 
 demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint
-	@scripts/install-deps
+	@scripts/install-deps --demo
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BUILD=$(BUILD) scripts/demo $(if $(CKPT),'$(CKPT)')
 
