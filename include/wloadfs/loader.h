@@ -19,7 +19,7 @@ extern "C" {
 
 enum wload_device_kind { WLOAD_DEVICE_NULL, WLOAD_DEVICE_HOST, WLOAD_DEVICE_CUDA };
 
-/* How far a load is; given to the progress callback about ten times a second. */
+/* How far a load is; given to the progress callback about ten times a second, and at the end. */
 struct wload_progress {
 	uint64_t bytes_total;	/* to read */
 	uint64_t bytes_read;
@@ -38,8 +38,9 @@ struct wload_load_options {
 	uint64_t staging_bytes;		 /* all staging buffers together; 0: the default */
 	unsigned int threads;		 /* readers; 0: chosen by the machine */
 
-	/* Called from the thread that called wload_load(); may be NULL. */
-	void (*progress)(void *ctx, const struct wload_progress *now);
+	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on; false
+	 * stops the load, which then fails with -ECANCELED. */
+	bool (*progress)(void *ctx, const struct wload_progress *now);
 	void *progress_ctx;
 };
 
@@ -98,6 +99,7 @@ struct wload_loaded {
  *   -ESTALE   a needed tensor is consumed already, or a shard changed during the load
  *   -EBADMSG  verify found a difference; the message names the tensor and the first byte
  *   -EEXIST   out_dir already holds a checkpoint
+ *   -ECANCELED  the progress callback returned false
  *   -EIO      a read or a copy failed. */
 WLOAD_API int wload_load(const char *path, const struct wload_load_options *options,
 			 struct wload_load **ret_load, struct wload_error *err);

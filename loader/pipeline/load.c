@@ -226,8 +226,10 @@ static void start(struct load *l)
 		run_finisher_done(run);
 }
 
-static void tell_progress(const struct load *l, uint64_t start_ns)
+/* Tells how far the load is; who is told may stop it. */
+static void tell_progress(struct load *l, uint64_t start_ns)
 {
+	struct wload_error err = {0};
 	struct wload_progress now = {
 		.bytes_total = l->reads.read_bytes,
 		.bytes_read = atomic_load(&l->run.bytes_read),
@@ -236,8 +238,10 @@ static void tell_progress(const struct load *l, uint64_t start_ns)
 		.seconds = (double)(run_now_ns() - start_ns) / 1e9,
 	};
 
-	if (l->options->progress)
-		l->options->progress(l->options->progress_ctx, &now);
+	if (!l->options->progress || l->options->progress(l->options->progress_ctx, &now))
+		return;
+	(void)wload_fail(&err, ECANCELED, "the load was stopped");
+	run_fail(&l->run, -ECANCELED, &err);
 }
 
 /* Runs the threads until all ended. */
