@@ -98,7 +98,12 @@ $(O)/libwload.so: $(LIB_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libwload.so.0 -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
 
-$(O)/wload: $(CLI_OBJS) $(O)/libwload.a
+# As fs.a: unit tests take the pure parts out of it.
+$(O)/cli.a: $(filter-out $(O)/loader/cli/main.o,$(CLI_OBJS))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/wload: $(O)/loader/cli/main.o $(O)/cli.a $(O)/libwload.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
 
@@ -114,11 +119,11 @@ $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 # ---- tests --------------------------------------------------------------------------------------
 tests: all $(UNITS) $(FUZZERS) $(TOOLS) ## build what the tests need
 
-$(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/libwload.a Makefile
+$(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(JSONC_CFLAGS) $(CFLAGS) -Itests/unit $< -o $@ $(LDFLAGS) \
-		$(O)/fs.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+		$(O)/fs.a $(O)/cli.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
 
 $(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_CLI_H
+#define WLOAD_CLI_H
+
+/* What main.c and the commands share. */
+
+#include "loader/cli/options.h"
+
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct command {
+	const char *name;
+	const char *arguments; /* for the usage line: "PATH [PREFIX]" */
+	const char *summary;   /* one line */
+	const char *details;   /* more lines for --help, or NULL */
+	unsigned int args_max;
+	const struct option_desc *options;
+
+	/* Does it. Prints its result on stdout; a failure is in err.
+	 *
+	 * Returns 0, CLI_USAGE when the options contradict each other, or another -errno. */
+	int (*run)(const struct options *options, struct wload_error *err);
+};
+
+/* Not an errno: the caller's words make no sense (exit 2). */
+#define CLI_USAGE (-0x10000)
+
+int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* "--json", "--rules" and "--help" mean the same everywhere. */
+#define OPTION_ROW_JSON                                                                          \
+	{                                                                                        \
+		"json", 0, NULL, "print JSON", OPTION_FLAG, offsetof(struct options, json), 0, 0 \
+	}
+#define OPTION_ROW_RULES                                                                          \
+	{                                                                                         \
+		"rules", 0, "FILE", "fuse by these rules, not by the built-in ones", OPTION_TEXT, \
+			offsetof(struct options, rules), 0, 0                                     \
+	}
+#define OPTION_ROW_HELP                                                                            \
+	{                                                                                          \
+		"help", 'h', NULL, "print this", OPTION_FLAG, offsetof(struct options, help), 0, 0 \
+	}
+
+extern const struct command command_load;
+extern const struct command command_plan;
+extern const struct command command_ls;
+extern const struct command command_consume;
+extern const struct command command_restore;
+extern const struct command command_stats;
+
+/* Writes a text to stdout; NULL-safe when nothing was appended. Returns 0, or -ENOMEM with err
+ * filled when the text failed. That stdout took it is checked once, by main. */
+struct text;
+int cli_print(const struct text *text, struct wload_error *err);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wload load: the load itself is libwload's; here are its options, its progress and its report. */
+
+#include <errno.h>
+#include <signal.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/cli/cli.h"
+#include "loader/cli/interrupt.h"
+#include "loader/cli/meter.h"
+#include "loader/cli/report.h"
+#include "wloadfs/loader.h"
+
+static void free_rules(struct wload_rules **rules)
+{
+	wload_rules_free(*rules);
+}
+
+static void unref_load(struct wload_load **load)
+{
+	wload_load_unref(*load);
+}
+
+static bool show(void *ctx, const struct wload_progress *now)
+{
+	struct meter *meter = ctx;
+
+	meter_show(meter, now);
+	return !interrupt_came();
+}
+
+static int run_load(const struct options *options, const struct wload_rules *rules,
+		    struct wload_load **ret_load, struct wload_error *err)
+{
+	struct meter meter;
+	struct wload_load_options load_options = {
+		.device = options->device,
+		.keep = options->no_consume,
+		.release = options->release,
+		.verify = options->verify,
+		.out_dir = options->out,
+		.rules = rules,
+		.staging_bytes = options->staging,
+		.threads = (unsigned int)options->threads,
+		.progress = show,
+		.progress_ctx = &meter,
+	};
+	int r;
+
+	/* Dying at once is all that a load without files needs. */
+	if (options->out)
+		interrupt_start();
+	meter_start(&meter, options->quiet);
+	r = wload_load(options->path, &load_options, ret_load, err);
+	meter_end(&meter);
+	if (options->out)
+		interrupt_end();
+	return r;
+}
+
+static int run(const struct options *options, struct wload_error *err)
+{
+	struct wload_rules *rules CLEANUP(free_rules) = NULL;
+	struct wload_load *load CLEANUP(unref_load) = NULL;
+	struct text text CLEANUP(text_free) = {0};
+	int r = 0;
+
+	/* A reader of our progress that goes away must not end a load half-way; one of the report
+	 * that does is told as a failed write. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (options->rules)
+		r = wload_rules_load(options->rules, &rules, err);
+	if (r == 0)
+		r = run_load(options, rules, &load, err);
+	if (r < 0)
+		return r;
+	if (options->json)
+		report_json(load, &text);
+	else if (!options->quiet)
+		report_summary(load, options->path, options->no_consume, &text);
+	return cli_print(&text, err);
+}
+
+static const struct option_desc option_rows[] = {
+	{"device", 0, "DEVICE", "auto, cuda, cuda:N, host or null (reads and drops); default auto",
+	 OPTION_DEVICE, offsetof(struct options, device), 0, 0},
+	{"no-consume", 0, NULL, "leave the mount's tensors as they are", OPTION_FLAG,
+	 offsetof(struct options, no_consume), 0, 0},
+	{"release", 0, NULL, "free each parameter once it is complete", OPTION_FLAG,
+	 offsetof(struct options, release), 0, 0},
+	{"verify", 0, NULL, "compare with the source before consuming it", OPTION_FLAG,
+	 offsetof(struct options, verify), 0, 0},
+	{"out", 0, "DIR", "write what was loaded there, as safetensors", OPTION_TEXT,
+	 offsetof(struct options, out), 0, 0},
+	OPTION_ROW_RULES,
+	{"staging", 0, "SIZE", "all staging buffers together (K, M, G: binary)", OPTION_SIZE,
+	 offsetof(struct options, staging), UINT64_C(128) << 10, UINT64_C(64) << 30},
+	{"threads", 0, "N", "readers", OPTION_NUMBER, offsetof(struct options, threads), 1, 512},
+	{"json", 0, NULL, "print the report as one JSON object", OPTION_FLAG,
+	 offsetof(struct options, json), 0, 0},
+	{"quiet", 0, NULL, "no progress, no summary", OPTION_FLAG, offsetof(struct options, quiet),
+	 0, 0},
+	OPTION_ROW_HELP,
+	{0},
+};
+
+const struct command command_load = {
+	.name = "load",
+	.arguments = "PATH",
+	.summary = "Read a checkpoint, fuse, upload to a device, consume as it goes",
+	.details =
+		"PATH is the root of a wloadfs mount, a checkpoint's folder, or one .safetensors "
+		"file.\nOnly a mount is ever consumed from.",
+	.args_max = 1,
+	.options = option_rows,
+	.run = run,
+};

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wload plan: what a load would fuse from what. Reads headers only. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/cli/cli.h"
+#include "loader/plan/print.h"
+#include "wloadfs/checkpoint.h"
+
+static void free_rules(struct wload_rules **rules)
+{
+	wload_rules_free(*rules);
+}
+
+static void close_checkpoint(struct wload_checkpoint **ckpt)
+{
+	wload_checkpoint_close(*ckpt);
+}
+
+static void free_plan(struct wload_plan **plan)
+{
+	wload_plan_free(*plan);
+}
+
+static int print(const struct options *options, const struct wload_inventory *inv,
+		 const struct wload_plan *plan, struct wload_error *err)
+{
+	int r = (options->json ? plan_print_json : plan_print_table)(stdout, inv, plan);
+
+	/* why stdout failed is main's to say */
+	return r == -ENOMEM ? wload_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+static int run(const struct options *options, struct wload_error *err)
+{
+	struct wload_checkpoint *ckpt CLEANUP(close_checkpoint) = NULL;
+	struct wload_rules *rules CLEANUP(free_rules) = NULL;
+	struct wload_plan *plan CLEANUP(free_plan) = NULL;
+	const struct wload_inventory *inv;
+	int r = 0;
+
+	if (options->rules)
+		r = wload_rules_load(options->rules, &rules, err);
+	if (r == 0)
+		r = wload_checkpoint_open(options->path, NULL, NULL, &ckpt, err);
+	if (r < 0)
+		return r;
+	inv = wload_checkpoint_inventory(ckpt);
+	r = wload_plan_build(inv, wload_checkpoint_config(ckpt),
+			     rules ? rules : wload_rules_builtin(), &plan, err);
+	return r < 0 ? r : print(options, inv, plan, err);
+}
+
+static const struct option_desc option_rows[] = {
+	OPTION_ROW_JSON,
+	OPTION_ROW_RULES,
+	OPTION_ROW_HELP,
+	{0},
+};
+
+const struct command command_plan = {
+	.name = "plan",
+	.arguments = "PATH",
+	.summary = "Show which parameters a load would make, of which tensors",
+	.args_max = 1,
+	.options = option_rows,
+	.run = run,
+};
