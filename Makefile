@@ -23,6 +23,8 @@ TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
 RULES      := $(sort $(wildcard loader/plan/rules/*.json))
 PROGRAMS   := $(if $(FS_SRCS),$(O)/wloadfs) $(if $(CLI_SRCS),$(O)/wload)
 LIBS       := $(O)/libwload.a $(O)/libwload.so
+MAN1       := $(sort $(wildcard loader/cli/*.1 fs/*.1))
+MAN5       := $(sort $(wildcard loader/plan/*.5))
 UNITS      := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
 FUZZERS    := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/%)
 TOOLS      := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/%)
@@ -156,6 +158,29 @@ demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint
 	@scripts/install-deps --demo
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BUILD=$(BUILD) scripts/demo $(if $(CKPT),'$(CKPT)')
+
+# ---- install ------------------------------------------------------------------------------------
+# Nothing for mount(8): `mount -t fuse.wloadfs` runs fuse3's mount.fuse, which runs wloadfs from PATH.
+SONAME := libwload.so.0
+D       = $(DESTDIR)$(PREFIX)
+
+install: all ## install below PREFIX (/usr/local), staged in DESTDIR
+	$(call say,INSTALL,$(D))
+	$(Q)install -d $(D)/bin $(D)/lib/pkgconfig $(D)/include/wloadfs $(D)/share/man/man1 \
+		$(D)/share/man/man5 $(D)/share/wloadfs/rules $(D)/share/wloadfs/python
+	$(Q)$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(D)/bin)
+	$(Q)install -m 644 $(O)/libwload.a $(D)/lib
+	$(Q)install -m 755 $(O)/libwload.so $(D)/lib/libwload.so.$(VERSION)
+	$(Q)ln -sf libwload.so.$(VERSION) $(D)/lib/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(D)/lib/libwload.so
+	$(Q)install -m 644 include/wloadfs/*.h $(D)/include/wloadfs
+	$(Q)$(if $(MAN1),install -m 644 $(MAN1) $(D)/share/man/man1)
+	$(Q)$(if $(MAN5),install -m 644 $(MAN5) $(D)/share/man/man5)
+	$(Q)$(if $(RULES),install -m 644 $(RULES) $(D)/share/wloadfs/rules)
+	$(Q)install -m 644 loader/python/wload.py $(D)/share/wloadfs/python
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS_PRIVATE@|-pthread -lm $(CUDA_LIBS)|' \
+		loader/wload.pc.in > $(D)/lib/pkgconfig/wload.pc
+	$(Q)chmod 644 $(D)/lib/pkgconfig/wload.pc
 
 clean: ## remove build/
 	rm -rf build
