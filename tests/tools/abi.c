@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Prints how the compiler lays out the structs of the C API, for those who must lay them out alike
+ * without a compiler (loader/python/wload.py): "STRUCT FIELD OFFSET BYTES", and "STRUCT - 0 BYTES".
+ */
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "wloadfs/dlpack.h"
+#include "wloadfs/loader.h"
+
+#define STRUCT(type) printf("%s - 0 %zu\n", #type, sizeof(type))
+#define FIELD(type, field) \
+	printf("%s %s %zu %zu\n", #type, #field, offsetof(type, field), sizeof(((type *)0)->field))
+
+static void print_load(void)
+{
+	STRUCT(struct wload_error);
+	FIELD(struct wload_error, code);
+	FIELD(struct wload_error, text);
+	STRUCT(struct wload_progress);
+	FIELD(struct wload_progress, bytes_total);
+	FIELD(struct wload_progress, bytes_read);
+	FIELD(struct wload_progress, host_bytes);
+	FIELD(struct wload_progress, consumed_bytes);
+	FIELD(struct wload_progress, seconds);
+	STRUCT(struct wload_load_options);
+	FIELD(struct wload_load_options, device);
+	FIELD(struct wload_load_options, keep);
+	FIELD(struct wload_load_options, release);
+	FIELD(struct wload_load_options, verify);
+	FIELD(struct wload_load_options, out_dir);
+	FIELD(struct wload_load_options, rules);
+	FIELD(struct wload_load_options, staging_bytes);
+	FIELD(struct wload_load_options, threads);
+	FIELD(struct wload_load_options, progress);
+	FIELD(struct wload_load_options, progress_ctx);
+}
+
+static void print_result(void)
+{
+	STRUCT(struct wload_report);
+	FIELD(struct wload_report, device);
+	FIELD(struct wload_report, family);
+	FIELD(struct wload_report, note);
+	FIELD(struct wload_report, mount);
+	FIELD(struct wload_report, tensors);
+	FIELD(struct wload_report, parameters);
+	FIELD(struct wload_report, bytes_read);
+	FIELD(struct wload_report, bytes_uploaded);
+	FIELD(struct wload_report, bytes_verified);
+	FIELD(struct wload_report, seconds);
+	FIELD(struct wload_report, bytes_per_second);
+	FIELD(struct wload_report, peak_host_bytes);
+	FIELD(struct wload_report, cgroup_peak_bytes);
+	FIELD(struct wload_report, consumed_tensors);
+	FIELD(struct wload_report, consumed_bytes);
+	FIELD(struct wload_report, unused_tensors);
+	STRUCT(struct wload_loaded);
+	FIELD(struct wload_loaded, name);
+	FIELD(struct wload_loaded, shape);
+	FIELD(struct wload_loaded, rank);
+	FIELD(struct wload_loaded, dtype);
+	FIELD(struct wload_loaded, bytes);
+	FIELD(struct wload_loaded, device_ptr);
+	STRUCT(struct wload_dtype_desc);
+	FIELD(struct wload_dtype_desc, name);
+	FIELD(struct wload_dtype_desc, bits);
+	FIELD(struct wload_dtype_desc, numpy);
+	FIELD(struct wload_dtype_desc, dlpack);
+}
+
+static void print_dlpack(void)
+{
+	STRUCT(DLDevice);
+	STRUCT(DLDataType);
+	STRUCT(DLTensor);
+	FIELD(DLTensor, data);
+	FIELD(DLTensor, device);
+	FIELD(DLTensor, ndim);
+	FIELD(DLTensor, dtype);
+	FIELD(DLTensor, shape);
+	FIELD(DLTensor, strides);
+	FIELD(DLTensor, byte_offset);
+	STRUCT(DLManagedTensor);
+	FIELD(DLManagedTensor, dl_tensor);
+	FIELD(DLManagedTensor, manager_ctx);
+	FIELD(DLManagedTensor, deleter);
+}
+
+int main(void)
+{
+	print_load();
+	print_result();
+	print_dlpack();
+	return 0;
+}
