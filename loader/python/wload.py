@@ -102,7 +102,7 @@ CManagedTensor._fields_ = [("dl_tensor", CTensor), ("manager_ctx", ctypes.c_void
 
 DEVICE_NULL, DEVICE_HOST, DEVICE_CUDA = range(3)
 DLPACK_CPU, DLPACK_CUDA = 1, 2
-DLPACK_UINT = 1
+DLPACK_INT, DLPACK_UINT = 0, 1
 
 _PTR, _STR, _ERR = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(CError)
 _OUT, _COUNT = ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_uint64)
@@ -284,19 +284,22 @@ def _numpy_array(numpy, parameter):
     return numpy.ndarray(shape, parameter._typestr or "|u1", parameter.buffer())
 
 
-_TORCH_BITS = {  # types that not every DLPack importer knows by their code: torch's name for them
-    "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn", "F8_E8M0": "float8_e8m0fnu",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz", "BOOL": "bool",
-}
-_TORCH_TYPES = {  # for what has no memory to import
-    "U8": "uint8", "I8": "int8", "I16": "int16", "U16": "uint16", "F16": "float16",
-    "BF16": "bfloat16", "I32": "int32", "U32": "uint32", "F32": "float32", "C64": "complex64",
-    "F64": "float64", "I64": "int64", "U64": "uint64", **_TORCH_BITS,
+# Types that not every release of torch imports by their DLPack code: the code of the integer that
+# is imported instead and viewed, and torch's name for the type. A torch that has no such type (16-
+# to 64-bit unsigned before 2.3, some 8-bit floats) leaves the integer: a load that has consumed its
+# sources must not fail any more.
+_TORCH_VIEWED = {
+    "F8_E5M2": (DLPACK_UINT, "float8_e5m2"), "F8_E4M3": (DLPACK_UINT, "float8_e4m3fn"),
+    "F8_E8M0": (DLPACK_UINT, "float8_e8m0fnu"), "F8_E4M3FNUZ": (DLPACK_UINT, "float8_e4m3fnuz"),
+    "F8_E5M2FNUZ": (DLPACK_UINT, "float8_e5m2fnuz"), "BOOL": (DLPACK_UINT, "bool"),
+    "U16": (DLPACK_INT, "uint16"), "U32": (DLPACK_INT, "uint32"), "U64": (DLPACK_INT, "uint64"),
 }
 
 
 def _torch_packed(torch, parameter):
-    if parameter._load.kind == DEVICE_CUDA:
+    if not parameter.nbytes:
+        packed = torch.empty(parameter.packed_shape(), dtype=torch.uint8)
+    elif parameter._load.kind == DEVICE_CUDA:
         packed = torch.as_tensor(parameter.cuda_bytes(), device=f"cuda:{parameter._load.ordinal}")
     else:
         packed = torch.frombuffer(parameter.buffer(), dtype=torch.uint8)
@@ -307,19 +310,12 @@ def _torch_packed(torch, parameter):
 
 
 def _torch_tensor(torch, parameter):
-    if not parameter.nbytes:
-        dtype = getattr(torch, _TORCH_TYPES.get(parameter.dtype, "uint8"), torch.uint8)
-        cuda = parameter._load.kind == DEVICE_CUDA
-        return torch.empty(parameter.shape if parameter._typestr else parameter.packed_shape(),
-                           dtype=dtype,
-                           device=f"cuda:{parameter._load.ordinal}" if cuda else "cpu")
     if not parameter._typestr:
         return _torch_packed(torch, parameter)
-    if parameter.dtype not in _TORCH_BITS:
-        return torch.utils.dlpack.from_dlpack(parameter._capsule())
-    bits = torch.utils.dlpack.from_dlpack(parameter._capsule(code=DLPACK_UINT))
-    dtype = getattr(torch, _TORCH_BITS[parameter.dtype], None)
-    return bits.view(dtype) if dtype is not None else bits
+    code, name = _TORCH_VIEWED.get(parameter.dtype, (None, None))
+    tensor = torch.utils.dlpack.from_dlpack(parameter._capsule(code))
+    dtype = getattr(torch, name, None) if name else None
+    return tensor if dtype is None else tensor.view(dtype)
 
 
 def _array_maker(device):

@@ -1,0 +1,258 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# wload on plain checkpoints: usage, listing, plans, loads to host memory and to nowhere; that a plain
+# folder is never consumed from; what a result that cannot be written costs.
+
+load helper
+
+setup() {
+	wl_paths
+	cd "$BATS_TEST_TMPDIR" || return
+}
+
+# assert_usage LINE ARGS…: exit 2 and one line that says exactly this.
+assert_usage() {
+	local want=$1
+	shift
+	run --separate-stderr -2 "$WLOAD" "$@"
+	assert_equal "$stderr" "wload: $want"
+	assert_output ''
+}
+
+# A sum of everything in a folder: contents, names, modes, times.
+state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -type f -exec sha256sum {} + | sort); }
+
+# ---- usage -----------------------------------------------------------------------------------
+
+@test "usage: nothing, or a wrong word, is one line and exit 2" {
+	assert_usage "PATH is missing; see 'wload --help'"
+	assert_usage "load: PATH is missing; see 'wload load --help'" load
+	assert_usage "load: PATH is missing; see 'wload load --help'" --json
+	assert_usage "unknown option '--frobnicate'" ls . --frobnicate
+	assert_usage "unexpected argument 'b'" plan a b
+	assert_usage "--device: 'gpu' is none of auto, cuda, cuda:N, host, null" a --device gpu
+	assert_usage "--threads: '0' is not a number from 1 to 512" a --threads=0
+	assert_usage "--staging: '1Q' is not a size from 131072 to 68719476736" a --staging 1Q
+	assert_usage "--out: the value is missing, want DIR" load a --out
+	assert_usage "consume: nothing is named; want one of PREFIX, --key NAME, --all" consume a
+	assert_usage "consume: too much is named; want one of PREFIX, --key NAME, --all" \
+		consume a model --all
+}
+
+@test "usage: every command has help on stdout" {
+	run -0 "$WLOAD" --help
+	for command in load plan ls consume restore stats; do
+		run -0 --separate-stderr "$WLOAD" "$command" --help
+		assert_output --partial "$command"
+		assert_output --partial '--help'
+		assert_equal "$stderr" ''
+	done
+}
+
+@test "usage: a command's name wins over a folder of that name" {
+	make_tiny tiny-llama "$BATS_TEST_TMPDIR/plan"
+	assert_usage "plan: PATH is missing; see 'wload plan --help'" plan
+	run -0 "$WLOAD" ./plan --device null --quiet
+}
+
+@test "errors: a path that is not there, and a folder without shards" {
+	run --separate-stderr -1 "$WLOAD" "$CKPT/none" --device host
+	assert_equal "${#stderr_lines[@]}" 1
+	assert_regex "$stderr" "none'"
+	mkdir empty
+	for command in load ls plan; do
+		run --separate-stderr -1 "$WLOAD" "$command" empty
+		assert_equal "${#stderr_lines[@]}" 1
+	done
+}
+
+@test "errors: control bytes of a path do not reach the terminal" {
+	run --separate-stderr -1 "$WLOAD" ls $'a\e[31m\nb'
+	assert_equal "${#stderr_lines[@]}" 1
+	refute_regex "$stderr" $'\e'
+}
+
+# ---- ls and plan -----------------------------------------------------------------------------
+
+@test "ls: names in bytewise order, as many as the checkpoint has" {
+	make_tiny tiny-llama "$CKPT"
+	"$WLOAD" ls "$CKPT" >names
+	LC_ALL=C sort -c names
+	run -0 "$CHECK_STAMPS" "$CKPT"
+	assert_output --regexp "^$(wc -l <names) tensors"
+}
+
+@test "ls: JSON and columns tell the same" {
+	make_tensors "$CKPT" <<<$'b U8 3\na BF16 2,5\n"c\\u001b[2J\\n" F32'
+	"$WLOAD" ls --json "$CKPT" >list.json
+	run -0 jq -r '.[] | [.name, .dtype, (.shape | tojson), .bytes, .shard] | @json' list.json
+	assert_line --index 0 '["a","BF16","[2,5]",20,"model.safetensors"]'
+	assert_line --index 1 '["b","U8","[3]",3,"model.safetensors"]'
+	assert_line --index 2 '["c\u001b[2J\n","F32","[]",4,"model.safetensors"]'
+	run -0 jq 'map(has("state")) | any' list.json
+	assert_output false
+	run -0 "$WLOAD" ls -l "$CKPT"
+	assert_equal "${#lines[@]}" 3
+	assert_line --index 0 --regexp '^BF16 +\[2,5\] +20 +model.safetensors  a$'
+	assert_line --index 2 --regexp 'c\\x1b\[2J\\x0a$'
+}
+
+@test "ls: one file is a checkpoint too" {
+	make_tiny tiny-llama "$CKPT"
+	diff <("$WLOAD" ls "$CKPT/model.safetensors") <("$WLOAD" ls "$CKPT")
+}
+
+@test "plan: fuses a Llama, as a table and as JSON" {
+	make_tiny tiny-llama "$CKPT"
+	run -0 "$WLOAD" plan "$CKPT"
+	assert_output --partial 'self_attn.qkv_proj.weight'
+	"$WLOAD" plan --json "$CKPT" >plan.json
+	run -0 jq -r '.family, (.parameters[] | select(.name == "model.layers.0.mlp.gate_up_proj.weight")
+		| .sources[].tensor)' plan.json
+	assert_line --index 0 llama
+	assert_line --index 1 model.layers.0.mlp.gate_proj.weight
+	assert_line --index 2 model.layers.0.mlp.up_proj.weight
+}
+
+@test "plan: a rules file takes the place of the built-in ones" {
+	make_tiny tiny-llama "$CKPT"
+	echo '{"family": "mine", "model_types": ["x"], "fuse": [
+		{"into": "kv", "from": ["k_proj", "v_proj"], "within": "self_attn"}]}' >mine.json
+	run -0 "$WLOAD" plan "$CKPT" --rules mine.json
+	assert_output --partial 'self_attn.kv.weight'
+	refute_output --partial 'qkv_proj'
+	echo '{"family": 7}' >broken.json
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --rules broken.json
+	assert_regex "$stderr" 'broken.json'
+}
+
+# ---- load ------------------------------------------------------------------------------------
+
+@test "load: the report is one JSON object with every member" {
+	make_tiny tiny-llama "$CKPT"
+	for device in host null; do
+		"$WLOAD" "$CKPT" --device "$device" --json --quiet >report.json 2>stderr
+		assert_size_zero stderr
+		python3 -m json.tool report.json >/dev/null
+		run -0 jq -r --arg device "$device" '(.device == $device)
+			and (.mount | not) and (.tensors > 0) and (.parameters < .tensors)
+			and (.bytes_read >= .bytes_uploaded) and (.bytes_uploaded > 0)
+			and (.seconds > 0) and (.bytes_per_second > 0) and (.peak_host_bytes > 0)
+			and (.consumed_tensors == 0) and (.consumed_bytes == 0)
+			and (.unused | length) == .unused_tensors
+			and has("family") and has("note") and has("bytes_verified")' report.json
+		assert_output true
+	done
+}
+
+@test "load: says on a plain folder that nothing was consumed, and touches nothing" {
+	make_tiny tiny-llama "$CKPT"
+	mkdir -p "$CKPT/tensors" "$CKPT/.wload"
+	echo keep >"$CKPT/tensors/lm_head.weight"
+	echo keep >"$CKPT/.wload/consume"
+	before=$(state_of "$CKPT")
+	run -0 --separate-stderr "$WLOAD" "$CKPT" --device host --verify
+	assert_output --partial "nothing: '$CKPT' is not a wloadfs mount"
+	assert_equal "$(state_of "$CKPT")" "$before"
+}
+
+@test "load: progress is lines on stderr where there is no terminal" {
+	make_tiny tiny-llama "$CKPT"
+	run -0 --separate-stderr "$WLOAD" load "$CKPT" --device host
+	assert_regex "${stderr_lines[-1]}" '^wload: 100%, .* of .*/s, host .* left$'
+	refute_regex "$stderr" $'\r'
+	run -0 --separate-stderr "$WLOAD" load "$CKPT" --device host --quiet
+	assert_equal "$stderr$output" ''
+}
+
+@test "load: progress is a bar on a terminal, which is gone at the end" {
+	command -v script >/dev/null || skip "no script(1) here"
+	make_tiny tiny-llama "$CKPT"
+	TERM=xterm script -qec "'$WLOAD' '$CKPT' --device host" /dev/null >typescript
+	run -0 cat typescript
+	assert_output --partial $'\r\e[Kloaded'
+	run -0 grep -c '%' typescript
+	TERM=dumb script -qec "'$WLOAD' '$CKPT' --device host" /dev/null >typescript
+	run -1 grep -c $'\e' typescript
+}
+
+@test "load: what --out writes is the plan's checkpoint" {
+	make_tiny tiny-llama "$CKPT"
+	"$WLOAD" "$CKPT" --device host --quiet --verify --out out
+	run -0 ls -A out
+	refute_output --partial partial
+	diff <("$WLOAD" ls out) \
+		<("$WLOAD" plan --json "$CKPT" | jq -r '.parameters[].name' | LC_ALL=C sort)
+	run --separate-stderr -1 "$WLOAD" "$CKPT" --device host --out out
+	assert_regex "$stderr" "already holds a checkpoint"
+}
+
+@test "load: an interrupt with --out leaves no file, and is seen by the shell" {
+	"$MAKE_CHECKPOINT" --quiet --jobs 1 --family llama-3.1-70b --layers 2 --sparse "$CKPT"
+	for signal in INT TERM; do
+		env --default-signal=INT "$WLOAD" "$CKPT" --device host --release --threads 1 \
+			--staging 128K --quiet --out out 3>&- &
+		pid=$!
+		wait_until '[ -n "$(ls -A out 2>/dev/null)" ]'
+		kill -s "$signal" "$pid"
+		rc=0
+		wait "$pid" || rc=$?
+		assert_equal "$rc" $((128 + $(kill -l "$signal")))
+		assert_not_exists out
+	done
+}
+
+# ---- consume, restore, stats -----------------------------------------------------------------
+
+@test "consume: refuses what is not a mount, and touches nothing" {
+	make_tiny tiny-llama "$CKPT"
+	mkdir -p "$CKPT/tensors" "$CKPT/.wload"
+	echo keep >"$CKPT/tensors/lm_head.weight"
+	echo keep >"$CKPT/.wload/consume"
+	before=$(state_of "$CKPT")
+	for what in 'consume --all' 'consume --key lm_head.weight' 'consume model' restore stats; do
+		# shellcheck disable=SC2086
+		set -- $what
+		command=$1
+		shift
+		run --separate-stderr -1 "$WLOAD" "$command" "$CKPT" "$@"
+		assert_equal "$stderr" "wload: '$CKPT' is not a wloadfs mount"
+		assert_output ''
+	done
+	assert_equal "$(state_of "$CKPT")" "$before"
+}
+
+# ---- stdout ----------------------------------------------------------------------------------
+
+@test "stdout: full or closed is a failure" {
+	make_tiny tiny-llama "$CKPT"
+	for args in "ls $CKPT" "ls --json $CKPT" "plan $CKPT" "plan --json $CKPT" --help --version \
+		"$CKPT --device host" "$CKPT --device host --json"; do
+		# shellcheck disable=SC2086
+		set -- $args
+		rc=0
+		"$WLOAD" "$@" >/dev/full 2>stderr || rc=$?
+		assert_equal "$rc" 1
+		run -0 cat stderr
+		assert_output --partial 'wload: cannot write to stdout: No space left on device'
+		rc=0
+		"$WLOAD" "$@" >&- 2>stderr || rc=$?
+		assert_equal "$rc" 1
+	done
+}
+
+@test "stdout: a closed one is not the file that --out writes" {
+	make_tiny tiny-llama "$CKPT"
+	rc=0
+	"$WLOAD" "$CKPT" --device host --json --out out >&- 2>stderr || rc=$?
+	assert_equal "$rc" 1
+	"$WLOAD" "$CKPT" --device host --quiet --out again
+	diff -r out again
+}
+
+@test "stdout: a reader that leaves early is no error message" {
+	make_tiny tiny-llama "$CKPT"
+	"$WLOAD" ls "$CKPT" 2>stderr | head -n 1 >first
+	assert_size_zero stderr
+	"$WLOAD" "$CKPT" --device host --quiet | head -c 0
+}
