@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "loader/cli/cli.h"
+#include "wloadfs/mount.h"
 
 int cli_usage(struct wload_error *err, const char *fmt, ...)
 {
@@ -17,6 +18,19 @@ int cli_usage(struct wload_error *err, const char *fmt, ...)
 	va_end(args);
 	(void)wload_fail(err, EINVAL, "%s", text);
 	return CLI_USAGE;
+}
+
+int cli_is_mount(const char *path, bool *ret_mount, struct wload_error *err)
+{
+	struct wload_mount *mount;
+	int r = wload_mount_open(path, &mount, err);
+
+	if (r < 0 && r != -ENODEV)
+		return r;
+	*ret_mount = r == 0;
+	if (r == 0)
+		wload_mount_close(mount);
+	return 0;
 }
 
 int cli_print(const struct text *text, struct wload_error *err)

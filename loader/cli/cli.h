@@ -49,9 +49,12 @@ extern const struct command command_consume;
 extern const struct command command_restore;
 extern const struct command command_stats;
 
-/* Writes a text to stdout; NULL-safe when nothing was appended. Returns 0, or -ENOMEM with err
+/* Whether path is a mount; where it is one whose daemon is gone, or lies inside of one, fails as
+ * wload_mount_open() does. */
+int cli_is_mount(const char *path, bool *ret_mount, struct wload_error *err);
+
+/* Writes a text to stdout; nothing when it is empty. Returns 0, or -ENOMEM with err
  * filled when the text failed. That stdout took it is checked once, by main. */
-struct text;
 int cli_print(const struct text *text, struct wload_error *err);
 
 #endif

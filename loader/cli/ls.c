@@ -72,24 +72,10 @@ static int read_states(struct listing *list, const char *path, struct wload_erro
 	return read_index(list, file.s, err);
 }
 
-/* A mount's daemon that is gone, or a path inside of a mount, is told here. */
-static int is_mount(const char *path, bool *ret_mount, struct wload_error *err)
-{
-	struct wload_mount *mount;
-	int r = wload_mount_open(path, &mount, err);
-
-	if (r < 0 && r != -ENODEV)
-		return r;
-	*ret_mount = r == 0;
-	if (r == 0)
-		wload_mount_close(mount);
-	return 0;
-}
-
 static int listing_open(const char *path, struct listing *list, struct wload_error *err)
 {
 	bool mount;
-	int r = is_mount(path, &mount, err);
+	int r = cli_is_mount(path, &mount, err);
 
 	if (r == 0)
 		r = wload_checkpoint_open(path, NULL, NULL, &list->ckpt, err);

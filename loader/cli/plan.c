@@ -2,7 +2,6 @@
 /* wload plan: what a load would fuse from what. Reads headers only. */
 
 #include <errno.h>
-#include <string.h>
 
 #include "loader/base/cleanup.h"
 #include "loader/cli/cli.h"
@@ -39,9 +38,10 @@ static int run(const struct options *options, struct wload_error *err)
 	struct wload_rules *rules CLEANUP(free_rules) = NULL;
 	struct wload_plan *plan CLEANUP(free_plan) = NULL;
 	const struct wload_inventory *inv;
-	int r = 0;
+	bool mount; /* read like a folder, once it is known to answer */
+	int r = cli_is_mount(options->path, &mount, err);
 
-	if (options->rules)
+	if (r == 0 && options->rules)
 		r = wload_rules_load(options->rules, &rules, err);
 	if (r == 0)
 		r = wload_checkpoint_open(options->path, NULL, NULL, &ckpt, err);

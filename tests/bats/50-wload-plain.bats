@@ -3,6 +3,7 @@
 # wload on plain checkpoints: usage, listing, plans, loads to host memory and to nowhere; that a plain
 # folder is never consumed from; what a result that cannot be written costs.
 
+# shellcheck disable=SC2154,SC2016 # run sets stderr; quoted conditions and jq programs
 load helper
 
 setup() {
