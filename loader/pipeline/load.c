@@ -107,7 +107,7 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 			     rules ? rules : wload_rules_builtin(), &l->plan, err);
 	if (r < 0)
 		return r;
-	return l->options->keep ? 0 : source_refuse_consumed(&l->source, l->plan, err);
+	return source_refuse_consumed(&l->source, l->plan, err);
 }
 
 static int open_reads(struct load *l, struct wload_error *err)

@@ -225,7 +225,7 @@ int source_refuse_consumed(const struct source *source, const struct wload_plan 
 	if (count == 0)
 		return 0;
 	return wload_fail(err, ESTALE,
-			  "'%s' and %" PRIu64 " more of the tensors that are needed are consumed "
-			  "already; `wload restore %s` brings them back",
-			  first, count - 1, source->root);
+			  "%" PRIu64 " of the tensors that are needed are consumed already, '%s' "
+			  "first; 'wload restore %s' brings them back",
+			  count, first, source->root);
 }
