@@ -94,7 +94,7 @@ $(O)/loader/plan/builtin_rules.o: $(O)/loader/plan/builtin_rules.c
 
 $(O)/libwload.a: $(LIB_OBJS)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
 
 $(O)/libwload.so: $(LIB_OBJS)
 	$(call say,LD,$@)
@@ -103,7 +103,7 @@ $(O)/libwload.so: $(LIB_OBJS)
 # As fs.a: unit tests take the pure parts out of it.
 $(O)/cli.a: $(filter-out $(O)/loader/cli/main.o,$(CLI_OBJS))
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
 
 $(O)/wload: $(O)/loader/cli/main.o $(O)/cli.a $(O)/libwload.a
 	$(call say,LD,$@)
@@ -112,7 +112,7 @@ $(O)/wload: $(O)/loader/cli/main.o $(O)/cli.a $(O)/libwload.a
 # Everything of the mount but main: unit tests take the pure parts out of it.
 $(O)/fs.a: $(filter-out $(O)/fs/main.o,$(FS_OBJS))
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
 
 $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 	$(call say,LD,$@)

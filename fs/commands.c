@@ -30,7 +30,8 @@ int command_parse(const char *line, size_t len, struct command *ret)
 
 		if (strlen(verbs[i].word) != word_len || memcmp(verbs[i].word, line, word_len) != 0)
 			continue;
-		if (space ? wants == ARGUMENT_NONE || word_len + 1 == len : wants == ARGUMENT_NEEDED)
+		if (space ? wants == ARGUMENT_NONE || word_len + 1 == len
+			  : wants == ARGUMENT_NEEDED)
 			return -EINVAL;
 		ret->verb = verbs[i].verb;
 		ret->argument = space ? space + 1 : NULL;

@@ -5,9 +5,9 @@
 /* Which tensors are consumed, and which bytes of a shard are therefore dead: policy, without I/O.
  *
  * A bit for each tensor, in disk order. Tensors tile a shard's data, so a run of set bits is a run
- * of dead bytes, and merging a tensor with its consumed neighbours is a scan for the next clear bit,
- * 64 tensors a step. Pages that a dead run covers only partly belong to a live neighbour as well,
- * until that one goes too.
+ * of dead bytes, and merging a tensor with its consumed neighbours is a scan for the next clear
+ * bit, 64 tensors a step. Pages that a dead run covers only partly belong to a live neighbour as
+ * well, until that one goes too.
  *
  * The bits are read without a lock (a lookup asks for one); setting, clearing and runs happen under
  * the owner's. */
@@ -50,9 +50,9 @@ bool consumed_next_run(const struct consumed *consumed, uint32_t from, uint32_t 
 
 /* Where a shard's tensors lie. */
 struct shard_extent {
-	uint32_t first, end;   /* its tensors */
-	uint64_t data_offset;  /* of the first one's first byte, from the file's start */
-	uint64_t bytes;	       /* of the file */
+	uint32_t first, end;  /* its tensors */
+	uint64_t data_offset; /* of the first one's first byte, from the file's start */
+	uint64_t bytes;	      /* of the file */
 };
 
 /* A range of whole pages of a shard, in bytes from the file's start; empty when lo == hi. */

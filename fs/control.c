@@ -3,8 +3,9 @@
  * consume takes commands and gives back counts.
  *
  * A write to consume holds whole lines and perhaps the start of one more, which waits in the handle
- * for the next write or for close (cat and printf cut where they like). All lines of a write are
- * resolved before any is done; the evictor does them, and then the write is answered. */
+ * for the next write (cat cuts where it likes). A line that close finds without its end is EINVAL:
+ * a name that was cut short may be another's prefix. All lines of a write are resolved before any
+ * is done; the evictor does them, and then the write is answered. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/consume.h"
+#include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/index.h"
 #include "fs/stats.h"
@@ -53,15 +54,14 @@ uint64_t control_size(const struct wloadfs *fs, enum control_file file)
 		index = index_of(fs);
 		return index ? index_size(index) : 0;
 	case CONTROL_STATS:
-		text = stats_text((struct wloadfs *)fs, &len);
+		text = stats_json((struct wloadfs *)fs, &len);
 		return len;
 	default:
 		return 0;
 	}
 }
 
-int control_open(struct wloadfs *fs, enum control_file file, int flags,
-		 struct control_handle **ret)
+int control_open(struct wloadfs *fs, enum control_file file, int flags, struct control_handle **ret)
 {
 	struct control_handle *handle;
 
@@ -73,7 +73,7 @@ int control_open(struct wloadfs *fs, enum control_file file, int flags,
 	handle->file = file;
 	pthread_mutex_init(&handle->lock, NULL);
 	if (file == CONTROL_STATS)
-		handle->text.s = stats_text(fs, &handle->text.len);
+		handle->text.s = stats_json(fs, &handle->text.len);
 	if ((file == CONTROL_STATS && !handle->text.s) ||
 	    (file == CONTROL_INDEX && !index_of(fs))) {
 		control_release(handle);
@@ -120,7 +120,8 @@ void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t 
 	if (handle->file == CONTROL_CONSUME)
 		offset = handle->text_read;
 	if (offset < handle->text.len) {
-		n = handle->text.len - (size_t)offset < len ? handle->text.len - (size_t)offset : len;
+		n = handle->text.len - (size_t)offset < len ? handle->text.len - (size_t)offset
+							    : len;
 		copy = malloc(n);
 		if (copy)
 			memcpy(copy, handle->text.s + offset, n);
@@ -136,12 +137,11 @@ void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t 
 
 /* ---- writing ---- */
 
-/* The commands of one write (or of the line that close ends), on their way to the evictor. */
+/* The commands of one write, on their way to the evictor. */
 struct commands_job {
 	struct evictor_job job;
 	struct control_handle *handle;
 	fuse_req_t req;
-	bool flush; /* answer a FLUSH, not a WRITE */
 	size_t written;
 	struct action *action;
 	size_t count, cap;
@@ -155,7 +155,7 @@ static void free_job(struct commands_job *job)
 
 static void answer(struct commands_job *job, int r)
 {
-	if (r < 0 || job->flush)
+	if (r < 0)
 		fuse_reply_err(job->req, -r);
 	else
 		fuse_reply_write(job->req, job->written);
@@ -166,7 +166,7 @@ static void run_commands(struct wloadfs *fs, struct evictor_job *base)
 {
 	struct commands_job *job = (struct commands_job *)base;
 	struct control_handle *handle = job->handle;
-	int r = consume_run(fs, job->action, job->count);
+	int r = mark_run(fs, job->action, job->count);
 
 	if (r == 0) {
 		LOCK_SCOPE(&handle->lock);
@@ -190,14 +190,14 @@ static int add_command(const struct wloadfs *fs, struct commands_job *job, const
 		return -ENOMEM;
 	r = command_parse(line, len, &command);
 	if (r == 0)
-		r = consume_resolve(fs, &command, &job->action[job->count]);
+		r = mark_resolve(fs, &command, &job->action[job->count]);
 	if (r == 0)
 		job->count++;
 	return r;
 }
 
-/* Resolves every whole line of buf, the handle's line before the first; leaves what follows the last
- * newline in the handle. Handle's lock held. */
+/* Resolves every whole line of buf, the handle's line before the first; leaves what follows the
+ * last newline in the handle. Handle's lock held. */
 static int take_lines(const struct wloadfs *fs, struct commands_job *job, const char *buf,
 		      size_t len)
 {
@@ -227,53 +227,32 @@ static int take_lines(const struct wloadfs *fs, struct commands_job *job, const 
 	return r;
 }
 
-static void submit(struct wloadfs *fs, struct commands_job *job, const char *buf, size_t len)
+void control_write(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req,
+		   const char *buf, size_t len)
 {
+	struct commands_job *job = calloc(1, sizeof(*job));
 	int r;
 
-	pthread_mutex_lock(&job->handle->lock);
-	if (job->flush && job->handle->line.len == 0)
-		r = 0;
-	else
-		r = take_lines(fs, job, buf, len);
-	pthread_mutex_unlock(&job->handle->lock);
+	if (!job) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*job = (struct commands_job){
+		.job.run = run_commands, .handle = handle, .req = req, .written = len};
+	pthread_mutex_lock(&handle->lock);
+	r = take_lines(fs, job, buf, len);
+	pthread_mutex_unlock(&handle->lock);
 	if (r < 0 || job->count == 0)
 		answer(job, r);
 	else
 		evictor_push(fs, &job->job);
 }
 
-static struct commands_job *new_job(struct control_handle *handle, fuse_req_t req)
+int control_flush(struct control_handle *handle)
 {
-	struct commands_job *job = calloc(1, sizeof(*job));
+	LOCK_SCOPE(&handle->lock);
+	int r = handle->line.len ? -EINVAL : 0;
 
-	if (!job) {
-		fuse_reply_err(req, ENOMEM);
-		return NULL;
-	}
-	job->job.run = run_commands;
-	job->handle = handle;
-	job->req = req;
-	return job;
-}
-
-void control_write(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req,
-		   const char *buf, size_t len)
-{
-	struct commands_job *job = new_job(handle, req);
-
-	if (!job)
-		return;
-	job->written = len;
-	submit(fs, job, buf, len);
-}
-
-void control_flush(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req)
-{
-	struct commands_job *job = new_job(handle, req);
-
-	if (!job)
-		return;
-	job->flush = true;
-	submit(fs, job, "\n", 1);
+	handle->line.len = 0;
+	return r;
 }

@@ -17,11 +17,13 @@ int control_open(struct wloadfs *fs, enum control_file file, int flags,
 		 struct control_handle **ret);
 void control_release(struct control_handle *handle);
 
-/* Each of these answers the request, control_write() and control_flush() from the evictor. */
+/* Each of these answers the request, control_write() from the evictor. */
 void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req, size_t len,
 		  uint64_t offset);
 void control_write(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req,
 		   const char *buf, size_t len);
-void control_flush(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req);
+
+/* What close() says: -EINVAL when a line was left without its end, else 0. */
+int control_flush(struct control_handle *handle);
 
 #endif

@@ -55,8 +55,8 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 
 	pthread_mutex_lock(&fs->lock);
 	if (consumed_has(&fs->consumed, tensor)) {
-		struct consumed_run run = consumed_run_around(&fs->consumed, tensor, extent.first,
-							      extent.end);
+		struct consumed_run run =
+			consumed_run_around(&fs->consumed, tensor, extent.first, extent.end);
 
 		dead = consumed_dead_pages(&fs->consumed, run, &extent, fs->page_bytes);
 		dead = consumed_near(dead, &t, FOLIO_BYTES_MAX, fs->page_bytes);
@@ -90,8 +90,8 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 	atomic_store(&fs->held_bytes[shard], left);
 }
 
-/* Invalidates one inode: its attributes (offset < 0), or its pages too. The kernel says ENOENT for an
- * inode that it does not have. */
+/* Invalidates one inode: its attributes (offset < 0), or its pages too. The kernel says ENOENT for
+ * an inode that it does not have. */
 static void invalidate(struct wloadfs *fs, struct node node, off_t offset)
 {
 	(void)fuse_lowlevel_notify_inval_inode(fs->session, node_id(node), offset, 0);

@@ -55,8 +55,8 @@ static int allocate(struct wloadfs *fs)
 	return consumed_init(&fs->consumed, fs->inv);
 }
 
-int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev,
-	    uint64_t skip_ino, own_warn warn, void *warn_ctx, struct wload_error *err)
+int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t skip_ino,
+	    own_warn warn, void *warn_ctx, struct wload_error *err)
 {
 	int r;
 

@@ -33,9 +33,9 @@ struct tensor_state {
 
 /* One of the checkpoint's files while somebody has it open. */
 struct own_open {
-	uint32_t opens;	   /* under own_lock */
-	int backing_id;	   /* > 0: passthrough; under own_lock */
-	int fd;		   /* served from here; under own_lock, valid while opens > 0 */
+	uint32_t opens; /* under own_lock */
+	int backing_id; /* > 0: passthrough; under own_lock */
+	int fd;		/* served from here; under own_lock, valid while opens > 0 */
 };
 
 struct evictor;
@@ -60,7 +60,7 @@ struct wloadfs {
 	mode_t *shard_mode;    /* permission bits of each shard's file */
 	bool *shard_evictable; /* its filesystem has a page cache behind it (not tmpfs) */
 
-	pthread_mutex_t lock;	  /* consumption: the next four */
+	pthread_mutex_t lock; /* consumption: the next four */
 	struct consumed consumed;
 	_Atomic uint8_t *module_removed; /* a byte a folder of modules/: rmdir'ed */
 	_Atomic bool tensors_removed;	 /* rmdir'ed, like the next */
@@ -74,7 +74,7 @@ struct wloadfs {
 
 	struct index_file *index; /* .wload/index.jsonl's line table, made at its first look-up */
 
-	_Atomic bool has_epoch; /* the kernel takes wire_increment_epoch() */
+	_Atomic bool has_epoch;	       /* the kernel takes wire_increment_epoch() */
 	_Atomic uint64_t bytes_served; /* by READ */
 	_Atomic uint64_t evicted_bytes;
 	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */
@@ -85,8 +85,8 @@ struct wloadfs {
  * ckpt  given away, closed by fs_free()
  *
  * Returns 0 or -errno with err filled. */
-int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev,
-	    uint64_t skip_ino, own_warn warn, void *warn_ctx, struct wload_error *err);
+int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t skip_ino,
+	    own_warn warn, void *warn_ctx, struct wload_error *err);
 void fs_free(struct wloadfs *fs);
 
 #endif

@@ -2,8 +2,8 @@
 /* wloadfs: mounts a checkpoint.
  *
  * Into the background it forks before anything else, so that no thread or descriptor is lost by it.
- * The child does everything and reports on the terminal; the parent waits for its word that the mount
- * stands, asks the mount something itself, and only then returns 0. */
+ * The child does everything and reports on the terminal; the parent waits for its word that the
+ * mount stands, asks the mount something itself, and only then returns 0. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +12,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
-#include "fs/options.h"
+#include "fs/cmdline.h"
 #include "fs/session.h"
 #include "fs/tree.h"
 #include "loader/base/cleanup.h"
@@ -45,8 +46,10 @@ static int check_mountpoint(const char *given, char **ret_path, struct stat *ret
 			    struct wload_error *err)
 {
 	CLEANUP_FREE char *path = NULL;
+	struct statfs fs;
 
-	if (stat(given, ret_st) < 0 && errno == ENOTCONN)
+	/* statfs() asks the daemon; stat() may still be answered from what the kernel remembers. */
+	if (statfs(given, &fs) < 0 && errno == ENOTCONN)
 		return wload_fail(err, ENOTCONN,
 				  "mountpoint '%s' is a mount whose daemon is gone; clear it with "
 				  "'fusermount3 -u %s'",
@@ -77,31 +80,31 @@ static void ready(void *ctx)
 	in_background = true;
 }
 
-static int mount_and_serve(struct options *options, int pipe_fd)
+static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 {
 	struct wload_checkpoint *ckpt = NULL;
 	CLEANUP_FREE char *mountpoint = NULL;
 	struct wloadfs fs = {0};
 	struct wload_error err = {0};
 	struct stat at;
-	int r = check_mountpoint(options->mountpoint, &mountpoint, &at, &err);
+	int r = check_mountpoint(cmdline->mountpoint, &mountpoint, &at, &err);
 
 	if (r == 0)
-		r = wload_checkpoint_open(options->checkpoint, NULL, NULL, &ckpt, &err);
+		r = wload_checkpoint_open(cmdline->checkpoint, NULL, NULL, &ckpt, &err);
 	if (r == 0) {
 		const char *text;
 
 		for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
 			say(text);
-		fs.shards_mode = options->shards_mode;
-		fs.wire.want_passthrough = options->shards_mode != SHARDS_SERVED;
-		fs.wire.want_direct_mmap = !options->no_direct_mmap;
+		fs.shards_mode = cmdline->shards_mode;
+		fs.wire.want_passthrough = cmdline->shards_mode != SHARDS_SERVED;
+		fs.wire.want_direct_mmap = !cmdline->no_direct_mmap;
 		r = fs_init(&fs, ckpt, at.st_dev, at.st_ino, warn, NULL, &err);
 		/* Nothing may keep a folder busy that somebody wants to unmount. */
 		if (r == 0 && chdir("/") < 0)
 			r = wload_fail(&err, errno, "cannot change to '/': %s", strerror(errno));
 		if (r == 0)
-			r = session_run(&fs, options, mountpoint, ready, &pipe_fd, &err);
+			r = session_run(&fs, cmdline, mountpoint, ready, &pipe_fd, &err);
 		fs_free(&fs);
 	}
 	if (r < 0)
@@ -144,7 +147,7 @@ static int wait_for_mount(pid_t child, int pipe_fd, const char *mountpoint)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-static int run_in_background(struct options *options)
+static int run_in_background(struct cmdline *cmdline)
 {
 	int fds[2];
 	pid_t child;
@@ -156,13 +159,13 @@ static int run_in_background(struct options *options)
 	}
 	if (child > 0) {
 		close(fds[1]);
-		r = wait_for_mount(child, fds[0], options->mountpoint);
+		r = wait_for_mount(child, fds[0], cmdline->mountpoint);
 		close(fds[0]);
 		return r;
 	}
 	close(fds[0]);
 	(void)setsid();
-	return mount_and_serve(options, fds[1]);
+	return mount_and_serve(cmdline, fds[1]);
 }
 
 static int print_version(void)
@@ -173,16 +176,16 @@ static int print_version(void)
 
 int main(int argc, char **argv)
 {
-	struct options options CLEANUP(options_free) = {0};
+	struct cmdline cmdline CLEANUP(cmdline_free) = {0};
 	struct wload_error err;
 
-	if (options_parse(argc, argv, &options, &err) < 0) {
+	if (cmdline_parse(argc, argv, &cmdline, &err) < 0) {
 		(void)fprintf(stderr, "wloadfs: %s; 'wloadfs --help' lists what is\n", err.text);
 		return EXIT_USAGE;
 	}
-	if (options.help)
-		return fputs(options_help, stdout) < 0 || fflush(stdout) != 0;
-	if (options.version)
+	if (cmdline.help)
+		return fputs(cmdline_help, stdout) < 0 || fflush(stdout) != 0;
+	if (cmdline.version)
 		return print_version();
-	return options.foreground ? mount_and_serve(&options, -1) : run_in_background(&options);
+	return cmdline.foreground ? mount_and_serve(&cmdline, -1) : run_in_background(&cmdline);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tree of modules/, built in one pass over the names in order (see modules.h for the picture). */
+/* The tree of modules/, built in one pass over the names in order (see modules.h for the picture).
+ */
 
 #include <assert.h>
 #include <errno.h>

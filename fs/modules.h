@@ -25,7 +25,7 @@ struct module {
 	uint32_t first, end; /* name ranks of the tensors below it */
 	uint32_t parent;
 	uint32_t prefix_len : 31; /* of its name with the last dot; 0 for modules/ itself */
-	uint32_t clash : 1;	  /* a tensor has its name: the folder is spelled with a dot behind */
+	uint32_t clash : 1; /* a tensor has its name: the folder is spelled with a dot behind */
 };
 
 struct modules {

@@ -2,8 +2,8 @@
 #ifndef WLOADFS_NAMES_H
 #define WLOADFS_NAMES_H
 
-/* From the file names of tensors/ and npy/ back to tensors. Nearly every name is spelled in full and
- * found in the inventory; the few that are over 255 bytes carry a hash, and are kept in a list
+/* From the file names of tensors/ and npy/ back to tensors. Nearly every name is spelled in full
+ * and found in the inventory; the few that are over 255 bytes carry a hash, and are kept in a list
  * sorted by it. */
 
 #include <stdint.h>

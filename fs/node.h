@@ -15,14 +15,14 @@
 #include <stdint.h>
 
 enum node_kind {
-	NODE_OWN = 1,	  /* a file or folder of the checkpoint; index in struct own, 0 is the root */
-	NODE_TENSORS,	  /* the folder tensors/ */
-	NODE_NPYS,	  /* the folder npy/ */
-	NODE_CONTROLS,	  /* the folder .wload/ */
-	NODE_MODULE,	  /* a folder below (0: of) modules/; index in struct modules */
-	NODE_TENSOR,	  /* raw bytes; index in the inventory */
-	NODE_NPY,	  /* the same with a NumPy header */
-	NODE_CONTROL,	  /* a file of .wload/; index is an enum control_file */
+	NODE_OWN = 1,  /* a file or folder of the checkpoint; index in struct own, 0 is the root */
+	NODE_TENSORS,  /* the folder tensors/ */
+	NODE_NPYS,     /* the folder npy/ */
+	NODE_CONTROLS, /* the folder .wload/ */
+	NODE_MODULE,   /* a folder below (0: of) modules/; index in struct modules */
+	NODE_TENSOR,   /* raw bytes; index in the inventory */
+	NODE_NPY,      /* the same with a NumPy header */
+	NODE_CONTROL,  /* a file of .wload/; index is an enum control_file */
 	NODE_KIND_COUNT
 };
 

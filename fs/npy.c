@@ -64,7 +64,8 @@ static size_t digits(uint64_t n)
 size_t npy_header_len(const struct wload_tensor *tensor)
 {
 	const char *descr = wload_dtype_describe(tensor->dtype)->numpy;
-	size_t dict = strlen("{'descr': '', 'fortran_order': False, 'shape': (), }") + strlen(descr);
+	size_t dict =
+		strlen("{'descr': '', 'fortran_order': False, 'shape': (), }") + strlen(descr);
 	size_t total;
 
 	for (uint32_t i = 0; i < tensor->rank; i++)

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FUSE operations on names and attributes, and the table of all of them. Whatever would write and is
- * not consumption is answered EROFS; removing what is not a tensor, EPERM. */
+/* FUSE operations on names and attributes, and the table of all of them. Whatever would write and
+ * is not consumption is answered EROFS; removing what is not a tensor, EPERM. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "fs/consume.h"
+#include "fs/mark.h"
 #include "fs/ops.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
 
-#define MAX_BACKGROUND	 64
-#define STATFS_BLOCK	 512
-#define PROTOCOL_EPOCH	 44 /* 7.44, Linux 6.16, has FUSE_NOTIFY_INC_EPOCH */
-#define TIMEOUT_NAME	 86400.0
-#define DOTS		 2 /* cookies 1 and 2 are behind "." and ".." */
+#define MAX_BACKGROUND 64
+#define STATFS_BLOCK   512
+#define PROTOCOL_EPOCH 44 /* 7.44, Linux 6.16, has FUSE_NOTIFY_INC_EPOCH */
+#define TIMEOUT_NAME   86400.0
+#define DOTS	       2 /* cookies 1 and 2 are behind "." and ".." */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -230,7 +230,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else if (node.kind == NODE_TENSOR || node.kind == NODE_NPY)
-		consume_unlink(fs, req, node.index);
+		mark_unlink(fs, req, node.index);
 	else
 		fuse_reply_err(req, EPERM);
 }

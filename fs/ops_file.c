@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-#include "fs/consume.h"
+#include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/node.h"
 #include "fs/ops.h"
@@ -41,11 +41,11 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
 static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
 			struct fuse_file_info *fi)
 {
-	int r = wload_checkpoint_check(
-		fs->ckpt, wload_inventory_tensor(fs->inv, tensor).shard, NULL);
+	int r = wload_checkpoint_check(fs->ckpt, wload_inventory_tensor(fs->inv, tensor).shard,
+				       NULL);
 
 	if (r == 0)
-		r = consume_open(fs, tensor);
+		r = mark_open(fs, tensor);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -54,7 +54,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		consume_release(fs, tensor);
+		mark_release(fs, tensor);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -182,10 +182,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct node node = node_from_id(ino);
 
-	if (node.kind == NODE_CONTROL && node.index == CONTROL_CONSUME)
-		control_flush(fs_of(req), control_of(fi), req);
-	else
-		fuse_reply_err(req, 0);
+	fuse_reply_err(req, node.kind == NODE_CONTROL ? -control_flush(control_of(fi)) : 0);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -198,6 +195,6 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else if (node.kind == NODE_OWN)
 		ownfile_release(fs, node.index);
 	else
-		consume_release(fs, node.index);
+		mark_release(fs, node.index);
 	fuse_reply_err(req, 0);
 }

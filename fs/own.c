@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the checkpoint's own folders breadth first: the entries of one folder are appended together,
- * sorted, so that a folder is a range of the table and a name is found by bisection. */
+/* Reads the checkpoint's own folders breadth first: the entries of one folder are appended
+ * together, sorted, so that a folder is a range of the table and a name is found by bisection. */
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,7 +3,8 @@
 #define WLOADFS_OWN_H
 
 /* The checkpoint's own files and folders, as they were when the mount began: a static tree, read
- * once. Symbolic links (Hugging Face cache snapshots) are followed and appear as what they lead to. */
+ * once. Symbolic links (Hugging Face cache snapshots) are followed and appear as what they lead to.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
 #define WLOADFS_OWNFILE_H
 
 /* Opening the checkpoint's own files: by passthrough, where the kernel reads them itself at native
- * speed, or served by us. All opens of one inode must agree and share one backing id (the kernel says
- * EIO otherwise), so the first open decides until the last is released. */
+ * speed, or served by us. All opens of one inode must agree and share one backing id (the kernel
+ * says EIO otherwise), so the first open decides until the last is released. */
 
 #include "fs/fs.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Page-cache residency and eviction of one file's range (see residency.h).
  *
- * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the caller
- * owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all resident"
- * where it refuses, so it is only believed by an owner. */
+ * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the
+ * caller owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all
+ * resident" where it refuses, so it is only believed by an owner. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +89,8 @@ int residency_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
 	return r;
 }
 
-/* A shard that was written a moment ago has pages that no eviction takes before they are on disk. */
+/* A shard that was written a moment ago has pages that no eviction takes before they are on disk.
+ */
 static void write_out(int fd, uint64_t lo, uint64_t hi)
 {
 	struct cachestat_counts counts = {0};

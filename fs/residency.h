@@ -5,8 +5,8 @@
 /* The page cache of one file: how much of a range is in it, and dropping a range. Mechanism only;
  * which ranges are dead is decided in consumed.c.
  *
- * fadvise(DONTNEED) skips a folio that the range covers only partly, and read-ahead builds folios up
- * to 2 MiB; so what it leaves at the borders is split: mapped privately, populated where it is
+ * fadvise(DONTNEED) skips a folio that the range covers only partly, and read-ahead builds folios
+ * up to 2 MiB; so what it leaves at the borders is split: mapped privately, populated where it is
  * resident, and given to MADV_PAGEOUT, which splits a folio that it holds only part of. */
 
 #include <stdbool.h>

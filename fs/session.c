@@ -15,7 +15,8 @@
 #define THREADS_DEFAULT_MIN 4u
 #define THREADS_DEFAULT_MAX 64u
 
-/* libfuse says why something failed through its log alone: the last line is kept for our message. */
+/* libfuse says why something failed through its log alone: the last line is kept for our message.
+ */
 static char last_log[256];
 static bool log_through;
 
@@ -56,37 +57,37 @@ static int add_options(struct wloadfs *fs, struct fuse_args *args)
 	return r < 0 ? -ENOMEM : 0;
 }
 
-static unsigned int worker_count(const struct options *options)
+static unsigned int worker_count(const struct cmdline *cmdline)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned int n = cpus > 0 ? (unsigned int)cpus * 2 : THREADS_DEFAULT_MIN;
 
-	if (options->max_threads)
-		return options->max_threads;
+	if (cmdline->max_threads)
+		return cmdline->max_threads;
 	if (n < THREADS_DEFAULT_MIN)
 		return THREADS_DEFAULT_MIN;
 	return n < THREADS_DEFAULT_MAX ? n : THREADS_DEFAULT_MAX;
 }
 
-static int serve(struct wloadfs *fs, const struct options *options)
+static int serve(struct wloadfs *fs, const struct cmdline *cmdline)
 {
 	struct fuse_loop_config *config;
 	int r;
 
-	if (options->single_thread)
+	if (cmdline->single_thread)
 		return fuse_session_loop(fs->session);
 	config = fuse_loop_cfg_create();
 	if (!config)
 		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, (unsigned int)options->clone_fd);
-	fuse_loop_cfg_set_max_threads(config, worker_count(options));
+	fuse_loop_cfg_set_clone_fd(config, (unsigned int)cmdline->clone_fd);
+	fuse_loop_cfg_set_max_threads(config, worker_count(cmdline));
 	r = fuse_session_loop_mt(fs->session, config);
 	fuse_loop_cfg_destroy(config);
 	return r;
 }
 
 /* With the session mounted: attaches, starts the evictor, serves. */
-static int run_mounted(struct wloadfs *fs, const struct options *options, const char *mountpoint,
+static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const char *mountpoint,
 		       void (*ready)(void *ctx), void *ctx, struct wload_error *err)
 {
 	int r = wire_attach(&fs->wire, fs->session);
@@ -97,25 +98,25 @@ static int run_mounted(struct wloadfs *fs, const struct options *options, const 
 		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
 				  strerror(-r));
 	ready(ctx);
-	r = serve(fs, options);
+	r = serve(fs, cmdline);
 	evictor_stop(fs, mountpoint);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
 	return 0;
 }
 
-int session_run(struct wloadfs *fs, struct options *options, const char *mountpoint,
+int session_run(struct wloadfs *fs, struct cmdline *cmdline, const char *mountpoint,
 		void (*ready)(void *ctx), void *ctx, struct wload_error *err)
 {
-	int r = add_options(fs, &options->args);
+	int r = add_options(fs, &cmdline->args);
 
 	if (r < 0)
-		return wload_fail(err, ENOMEM, "out of memory for options");
-	if (options->debug && fuse_opt_add_arg(&options->args, "-d") < 0)
-		return wload_fail(err, ENOMEM, "out of memory for options");
+		return wload_fail(err, ENOMEM, "out of memory for cmdline");
+	if (cmdline->debug && fuse_opt_add_arg(&cmdline->args, "-d") < 0)
+		return wload_fail(err, ENOMEM, "out of memory for cmdline");
 	fuse_set_log_func(keep_log);
-	log_through = options->debug;
-	fs->session = fuse_session_new(&options->args, &ops_table, sizeof(ops_table), fs);
+	log_through = cmdline->debug;
+	fs->session = fuse_session_new(&cmdline->args, &ops_table, sizeof(ops_table), fs);
 	if (!fs->session)
 		return wload_fail(err, EINVAL, "cannot mount on '%s': %s", mountpoint, last_log);
 	r = -EIO;
@@ -129,7 +130,7 @@ int session_run(struct wloadfs *fs, struct options *options, const char *mountpo
 		goto remove_handlers;
 	}
 	log_through = true;
-	r = run_mounted(fs, options, mountpoint, ready, ctx, err);
+	r = run_mounted(fs, cmdline, mountpoint, ready, ctx, err);
 	fuse_session_unmount(fs->session);
 remove_handlers:
 	fuse_remove_signal_handlers(fs->session);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes stats.json (see stats.h). Bytes everywhere; resident_bytes is asked of the page cache now. */
+/* Writes stats.json (see stats.h). Bytes everywhere; resident_bytes is asked of the page cache now.
+ */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -101,12 +102,13 @@ static void add_memory(struct text *text, const struct wloadfs *fs)
 		    daemon_resident(fs));
 }
 
-char *stats_text(struct wloadfs *fs, size_t *ret_len)
+char *stats_json(struct wloadfs *fs, size_t *ret_len)
 {
 	struct text text CLEANUP(text_free) = {0};
 
-	text_printf(&text, "{\n  \"version\": \"%s\",\n  \"pid\": %ld,\n  \"checkpoint\": ",
-		    WLOAD_VERSION, (long)getpid());
+	text_printf(&text,
+		    "{\n  \"version\": \"%s\",\n  \"pid\": %ld,\n  \"checkpoint\": ", WLOAD_VERSION,
+		    (long)getpid());
 	text_json_string(&text, wload_checkpoint_folder(fs->ckpt));
 	text_printf(&text, ",\n  \"shard_files\": %" PRIu32 ",\n",
 		    wload_checkpoint_shard_count(fs->ckpt));

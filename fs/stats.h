@@ -7,6 +7,6 @@
 #include "fs/fs.h"
 
 /* Makes the text. Returns it, for free(), or NULL when memory is short. */
-char *stats_text(struct wloadfs *fs, size_t *ret_len);
+char *stats_json(struct wloadfs *fs, size_t *ret_len);
 
 #endif

@@ -173,8 +173,9 @@ static int stat_tensor(const struct wloadfs *fs, struct node node, struct stat *
 	uint64_t header = node.kind == NODE_NPY ? npy_header_len(&tensor) : 0;
 	bool gone = consumed_has(&fs->consumed, node.index);
 
-	/* fstat() and stat() are one request. While a consumed tensor is open fstat() must work, and the
-	 * names fail by being looked up again; without the epoch notification stat() comes first. */
+	/* fstat() and stat() are one request. While a consumed tensor is open fstat() must work,
+	 * and the names fail by being looked up again; without the epoch notification stat() comes
+	 * first. */
 	if (gone && (atomic_load(&fs->tensor[node.index].opens) == 0 || !fs->has_epoch))
 		return -ENOENT;
 	set_file(st, shown_mode(fs->shard_mode[tensor.shard]), header + tensor.bytes);
@@ -293,7 +294,8 @@ static bool entry_flat(const struct wloadfs *fs, bool npy, uint64_t at, struct t
 		tensor = wload_inventory_tensor(fs->inv, (uint32_t)at);
 		if (npy && !npy_possible(tensor.dtype))
 			continue;
-		name_to_file(tensor.name, strlen(tensor.name), npy ? NPY_SUFFIX : "", ret->name_buf);
+		name_to_file(tensor.name, strlen(tensor.name), npy ? NPY_SUFFIX : "",
+			     ret->name_buf);
 		ret->node = (struct node){npy ? NODE_NPY : NODE_TENSOR, (uint32_t)at};
 		ret->name = ret->name_buf;
 		ret->next = at + 1;

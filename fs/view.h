@@ -2,8 +2,8 @@
 #ifndef WLOADFS_VIEW_H
 #define WLOADFS_VIEW_H
 
-/* A view is a gather list: literal bytes (a generated header) and extents of shards, in order. Every
- * file of the mount that is not one of the checkpoint's own is one, and reading walks it. */
+/* A view is a gather list: literal bytes (a generated header) and extents of shards, in order.
+ * Every file of the mount that is not one of the checkpoint's own is one, and reading walks it. */
 
 #include <sys/types.h>
 

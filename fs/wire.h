@@ -2,10 +2,11 @@
 #ifndef WLOADFS_WIRE_H
 #define WLOADFS_WIRE_H
 
-/* What the kernel's FUSE protocol has and this libfuse does not: passthrough, mmap on direct I/O, the
- * epoch notification. One file for each way to reach it; wire_314.c for libfuse 3.13 to 3.16.
+/* What the kernel's FUSE protocol has and this libfuse does not: passthrough, mmap on direct I/O,
+ * the epoch notification. One file for each way to reach it; wire_314.c for libfuse 3.13 to 3.16.
  *
- * Protocol: Linux include/uapi/linux/fuse.h; Documentation/filesystems/fuse/fuse-passthrough.rst. */
+ * Protocol: Linux include/uapi/linux/fuse.h; Documentation/filesystems/fuse/fuse-passthrough.rst.
+ */
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -16,9 +17,9 @@
 struct wire {
 	bool want_passthrough;
 	bool want_direct_mmap;
-	bool passthrough;	  /* granted: backing files may be tried */
-	bool direct_mmap;	  /* granted: MAP_SHARED works on direct I/O files */
-	uint32_t kernel_minor;	  /* of protocol version 7; 0 before INIT */
+	bool passthrough;      /* granted: backing files may be tried */
+	bool direct_mmap;      /* granted: MAP_SHARED works on direct I/O files */
+	uint32_t kernel_minor; /* of protocol version 7; 0 before INIT */
 	struct fuse_session *session;
 	uint64_t init_unique; /* of the INIT request while it is under way */
 };

@@ -6,8 +6,8 @@
  * amended on their way out:
  *
  *   INIT   the two capabilities are added to flags and flags2, max_stack_depth is set
- *   OPEN   FOPEN_PASSTHROUGH and the backing id are added; the reply is known by a thread-local that
- *          wire_reply_open() sets, because libfuse writes on the thread that replies
+ *   OPEN   FOPEN_PASSTHROUGH and the backing id are added; the reply is known by a thread-local
+ * that wire_reply_open() sets, because libfuse writes on the thread that replies
  *
  * Layouts and numbers: Linux include/uapi/linux/fuse.h, protocol 7.40. */
 
@@ -19,16 +19,16 @@
 
 #include "fs/wire.h"
 
-#define OPCODE_INIT	       26u
-#define INIT_EXT	       (1u << 30)	/* in flags: flags2 counts */
-#define INIT2_DIRECT_IO_MMAP   (1u << (36 - 32)) /* in flags2 */
-#define INIT2_PASSTHROUGH      (1u << (37 - 32))
-#define OPEN_DIRECT_IO	       (1u << 0)
-#define OPEN_KEEP_CACHE	       (1u << 1)
-#define OPEN_PASSTHROUGH       (1u << 7)
-#define NOTIFY_INC_EPOCH       8
-#define MINOR_OF_PASSTHROUGH   40u
-#define STACK_DEPTH	       2u /* a shard on overlayfs is one level deep itself */
+#define OPCODE_INIT	     26u
+#define INIT_EXT	     (1u << 30)	       /* in flags: flags2 counts */
+#define INIT2_DIRECT_IO_MMAP (1u << (36 - 32)) /* in flags2 */
+#define INIT2_PASSTHROUGH    (1u << (37 - 32))
+#define OPEN_DIRECT_IO	     (1u << 0)
+#define OPEN_KEEP_CACHE	     (1u << 1)
+#define OPEN_PASSTHROUGH     (1u << 7)
+#define NOTIFY_INC_EPOCH     8
+#define MINOR_OF_PASSTHROUGH 40u
+#define STACK_DEPTH	     2u /* a shard on overlayfs is one level deep itself */
 
 struct wire_in_header {
 	uint32_t len, opcode;

@@ -88,10 +88,10 @@ static const struct {
 	void (*add)(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *tensor,
 		    struct text *text);
 } attributes[] = {
-	{WLOAD_XATTR_PREFIX "name", add_name},	 {WLOAD_XATTR_PREFIX "dtype", add_dtype},
-	{WLOAD_XATTR_PREFIX "shape", add_shape}, {WLOAD_XATTR_PREFIX "shard", add_shard},
+	{WLOAD_XATTR_PREFIX "name", add_name},	   {WLOAD_XATTR_PREFIX "dtype", add_dtype},
+	{WLOAD_XATTR_PREFIX "shape", add_shape},   {WLOAD_XATTR_PREFIX "shard", add_shard},
 	{WLOAD_XATTR_PREFIX "offset", add_offset}, {WLOAD_XATTR_PREFIX "bytes", add_bytes},
-	{WLOAD_XATTR_PREFIX "state", add_state}, {WLOAD_XATTR_PREFIX "claims", add_claims},
+	{WLOAD_XATTR_PREFIX "state", add_state},   {WLOAD_XATTR_PREFIX "claims", add_claims},
 };
 
 size_t xattr_list(const char **ret_names)

@@ -2,7 +2,8 @@
 #ifndef WLOADFS_XATTR_H
 #define WLOADFS_XATTR_H
 
-/* The extended attributes of tensor files, user.wload.*: what the file's name and size do not say. */
+/* The extended attributes of tensor files, user.wload.*: what the file's name and size do not say.
+ */
 
 #include <stddef.h>
 

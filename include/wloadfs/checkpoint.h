@@ -63,8 +63,8 @@ WLOAD_API int wload_checkpoint_open(const char *path, wload_shard_opener opener,
 WLOAD_API void wload_checkpoint_close(struct wload_checkpoint *ckpt);
 
 /* All of these are borrowed until wload_checkpoint_close(). */
-WLOAD_API const struct wload_inventory *
-wload_checkpoint_inventory(const struct wload_checkpoint *ckpt);
+WLOAD_API const struct wload_inventory *wload_checkpoint_inventory(
+	const struct wload_checkpoint *ckpt);
 WLOAD_API uint32_t wload_checkpoint_shard_count(const struct wload_checkpoint *ckpt);
 WLOAD_API const struct wload_shard *wload_checkpoint_shard(const struct wload_checkpoint *ckpt,
 							   uint32_t shard);

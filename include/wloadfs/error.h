@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define WLOAD_API __attribute__((visibility("default")))
+#define WLOAD_API	 __attribute__((visibility("default")))
 
 #define WLOAD_ERROR_TEXT 1024
 

@@ -7,8 +7,8 @@
  *   struct wload_load_options opt = WLOAD_LOAD_OPTIONS_DEFAULT;
  *   struct wload_load *load;
  *   if (wload_load("/mnt/weights", &opt, &load, &err) < 0) …
- *   const struct wload_loaded *p = wload_load_find(load, "model.layers.0.self_attn.qkv_proj.weight");
- *   … p->device_ptr … ; wload_load_unref(load);
+ *   const struct wload_loaded *p = wload_load_find(load,
+ * "model.layers.0.self_attn.qkv_proj.weight"); … p->device_ptr … ; wload_load_unref(load);
  */
 
 #include "wloadfs/plan.h"
@@ -21,11 +21,11 @@ enum wload_device_kind { WLOAD_DEVICE_NULL, WLOAD_DEVICE_HOST, WLOAD_DEVICE_CUDA
 
 /* How far a load is; given to the progress callback about ten times a second, and at the end. */
 struct wload_progress {
-	uint64_t bytes_total;	/* to read */
+	uint64_t bytes_total; /* to read */
 	uint64_t bytes_read;
-	uint64_t host_bytes;	/* host memory now, as peak_host_bytes is defined */
+	uint64_t host_bytes; /* host memory now, as peak_host_bytes is defined */
 	uint64_t consumed_bytes;
-	double seconds;		/* since the load began */
+	double seconds; /* since the load began */
 };
 
 struct wload_load_options {
@@ -38,8 +38,8 @@ struct wload_load_options {
 	uint64_t staging_bytes;		 /* all staging buffers together; 0: the default */
 	unsigned int threads;		 /* readers; 0: chosen by the machine */
 
-	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on; false
-	 * stops the load, which then fails with -ECANCELED. */
+	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
+	 * false stops the load, which then fails with -ECANCELED. */
 	bool (*progress)(void *ctx, const struct wload_progress *now);
 	void *progress_ctx;
 };
@@ -53,11 +53,11 @@ struct wload_load_options {
  * growth beyond a bare device context, the page cache that the load added to the shards, and the
  * daemon's resident memory. */
 struct wload_report {
-	const char *device;	 /* "cuda:0 (NVIDIA H100 …)", "host", "null" */
-	const char *family;	 /* rules that were used, "none" */
-	const char *note;	 /* the plan's, or NULL */
-	bool mount;		 /* a mount was loaded (else nothing was consumed) */
-	uint64_t tensors;	 /* sources read */
+	const char *device; /* "cuda:0 (NVIDIA H100 …)", "host", "null" */
+	const char *family; /* rules that were used, "none" */
+	const char *note;   /* the plan's, or NULL */
+	bool mount;	    /* a mount was loaded (else nothing was consumed) */
+	uint64_t tensors;   /* sources read */
 	uint64_t parameters;
 	uint64_t bytes_read;	 /* from the shards, by the load itself */
 	uint64_t bytes_uploaded; /* placed in parameters */
@@ -110,8 +110,7 @@ WLOAD_API struct wload_load *wload_load_ref(struct wload_load *load);
 WLOAD_API void wload_load_unref(struct wload_load *load);
 
 WLOAD_API const struct wload_report *wload_load_report(const struct wload_load *load);
-WLOAD_API enum wload_device_kind wload_load_device(const struct wload_load *load,
-						   int *ret_ordinal);
+WLOAD_API enum wload_device_kind wload_load_device(const struct wload_load *load, int *ret_ordinal);
 WLOAD_API uint32_t wload_load_count(const struct wload_load *load);
 WLOAD_API const struct wload_loaded *wload_load_param(const struct wload_load *load,
 						      uint32_t index);

@@ -45,12 +45,12 @@ enum wload_dtype {
 };
 
 struct wload_dtype_desc {
-	const char *name;   /* as in a safetensors header: "BF16" */
-	unsigned int bits;  /* of one element */
-	const char *numpy;  /* array-interface typestr; the unsigned integer of the same width where
-			     * NumPy has no such type (BF16, 8-bit floats); NULL: none (F4, F6) */
-	uint8_t dlpack;	    /* DLDataTypeCode of the true type (dlpack.h 1.1: kDLInt 0, kDLUInt 1,
-			     * kDLFloat 2, kDLBfloat 4, kDLComplex 5, kDLBool 6, 8-bit floats 7-14 …) */
+	const char *name;  /* as in a safetensors header: "BF16" */
+	unsigned int bits; /* of one element */
+	const char *numpy; /* array-interface typestr; the unsigned integer of the same width where
+			    * NumPy has no such type (BF16, 8-bit floats); NULL: none (F4, F6) */
+	uint8_t dlpack;	   /* DLDataTypeCode of the true type (dlpack.h 1.1: kDLInt 0, kDLUInt 1,
+			    * kDLFloat 2, kDLBfloat 4, kDLComplex 5, kDLBool 6, 8-bit floats 7-14 …) */
 };
 
 /* Describes a data type; never NULL for a value below WLOAD_DTYPE_COUNT. */

@@ -45,22 +45,22 @@ static inline pthread_mutex_t *lock_taken(pthread_mutex_t *lock)
 #define CLEANUP_FCLOSE CLEANUP(cleanup_fclose)
 
 /* Holds a mutex until the end of the scope. One a scope. */
-#define LOCK_SCOPE(lock) \
+#define LOCK_SCOPE(lock)                                                         \
 	pthread_mutex_t *lock_scope_ CLEANUP(cleanup_unlock) = lock_taken(lock); \
 	(void)lock_scope_
 
-#define TAKE_PTR(p) \
-	({ \
+#define TAKE_PTR(p)                         \
+	({                                  \
 		__typeof__(p) taken_ = (p); \
-		(p) = NULL; \
-		taken_; \
+		(p) = NULL;                 \
+		taken_;                     \
 	})
 
-#define TAKE_FD(fd) \
-	({ \
+#define TAKE_FD(fd)                \
+	({                         \
 		int taken_ = (fd); \
-		(fd) = -1; \
-		taken_; \
+		(fd) = -1;         \
+		taken_;            \
 	})
 
 #endif

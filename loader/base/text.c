@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing text, and JSON strings in it. Used where JSON is written by offset or in one go; what is
- * built as a tree uses json-c. */
+/* A growing text, and JSON strings in it. Used where JSON is written by offset or in one go; what
+ * is built as a tree uses json-c. */
 
 #include <stdarg.h>
 #include <stdio.h>

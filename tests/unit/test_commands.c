@@ -42,11 +42,10 @@ int main(void)
 		bool same = rows[i].want < 0 ? r < 0 : r == 0 && (int)c.verb == rows[i].want;
 
 		if (same && r == 0)
-			same = rows[i].argument
-				       ? c.argument_len == strlen(rows[i].argument) &&
-						 memcmp(c.argument, rows[i].argument,
-							c.argument_len) == 0
-				       : !c.argument;
+			same = rows[i].argument ? c.argument_len == strlen(rows[i].argument) &&
+							  memcmp(c.argument, rows[i].argument,
+								 c.argument_len) == 0
+						: !c.argument;
 		ok(&tap, same, "'%s' is %s", rows[i].line, rows[i].want < 0 ? "refused" : "taken");
 	}
 	return tap_done(&tap);

@@ -44,7 +44,7 @@ static void check_many(struct tap *tap)
 {
 	enum { COUNT = 1200 };
 	static struct plan_of_tensor tensors[COUNT];
-	static char names[COUNT][16];
+	static char names[COUNT][24];
 	struct wload_error err = {0};
 	struct told told = {0};
 	struct consume consume;

@@ -12,7 +12,7 @@
 
 static struct wload_inventory *numbered(uint64_t bytes)
 {
-	static char names[COUNT][8];
+	static char names[COUNT][16];
 	static struct made_tensor made[COUNT];
 
 	for (int i = 0; i < COUNT; i++) {
@@ -77,9 +77,9 @@ static void test_random(struct tap *tap, unsigned int seed)
 
 static const struct {
 	const char *name;
-	uint64_t bytes;		   /* of each tensor; data begins at TEST_DATA_OFFSET */
+	uint64_t bytes; /* of each tensor; data begins at TEST_DATA_OFFSET */
 	uint32_t consumed[4], count;
-	uint32_t tensor;	   /* the run around this one */
+	uint32_t tensor; /* the run around this one */
 	struct page_range want;
 } rows[] = {
 	{"a tensor inside one page leaves nothing to nobody", 100, {5}, 1, 5, {4096, 4096}},
@@ -101,9 +101,9 @@ static void test_pages(struct tap *tap)
 		consumed_init(&consumed, inv);
 		for (uint32_t c = 0; c < rows[i].count; c++)
 			consumed_set(&consumed, rows[i].consumed[c]);
-		got = consumed_dead_pages(
-			&consumed, consumed_run_around(&consumed, rows[i].tensor, 0, COUNT), &shard,
-			4096);
+		got = consumed_dead_pages(&consumed,
+					  consumed_run_around(&consumed, rows[i].tensor, 0, COUNT),
+					  &shard, 4096);
 		if (rows[i].want.lo == rows[i].want.hi)
 			ok(tap, got.lo == got.hi, "%s", rows[i].name);
 		else
@@ -128,7 +128,8 @@ static void test_whole_shard(struct tap *tap)
 		consumed_set(&consumed, i);
 	dead = consumed_dead_pages(&consumed, (struct consumed_run){0, COUNT}, &shard, 4096);
 	near = consumed_near(dead, &t, 4096, 4096);
-	ok(tap, dead.lo == 0 && dead.hi == shard.bytes, "after the last tensor the header goes too");
+	ok(tap, dead.lo == 0 && dead.hi == shard.bytes,
+	   "after the last tensor the header goes too");
 	ok(tap, near.lo == 0 && near.hi == shard.bytes, "a whole file is not cut");
 	consumed_clear(&consumed, 0);
 	dead = consumed_dead_pages(&consumed, (struct consumed_run){1, COUNT}, &shard, 4096);

@@ -11,17 +11,18 @@
 static char long_name[300], longer_name[400], edge_name[253];
 
 static const struct made_tensor tensors[] = {
-	{"plain.weight", 1}, {"a/b", 1},	{"", 1},	 {".", 1},
-	{"..", 1},	     {"100%", 1},	{"new\nline", 1}, {"nul\xc0\x80", 1},
-	{"x.npy", 1},	     {long_name, 1},	{longer_name, 1}, {edge_name, 1},
+	{"plain.weight", 1}, {"a/b", 1},     {"", 1},	       {".", 1},
+	{"..", 1},	     {"100%", 1},    {"new\nline", 1}, {"nul\xc0\x80", 1},
+	{"x.npy", 1},	     {long_name, 1}, {longer_name, 1}, {edge_name, 1},
 };
 #define TENSORS (sizeof(tensors) / sizeof(tensors[0]))
 
 int main(void)
 {
 	static const char *const suffixes[] = {"", NPY_SUFFIX};
-	static const char *const absent[] = {"plain", "a%2fb", "%2E%2E%2E", ".", "..", "100%",
-					     "x.npy.npy.npy", "%~0123456789abcdef"};
+	static const char *const absent[] = {
+		"plain", "a%2fb", "%2E%2E%2E",	   ".",
+		"..",	 "100%",  "x.npy.npy.npy", "%~0123456789abcdef"};
 	struct tap tap = {0};
 	struct wload_inventory *inv;
 	struct names names;
@@ -43,7 +44,8 @@ int main(void)
 
 			ok(&tap,
 			   len <= 255 &&
-				   names_find(&names, file, (size_t)len, suffixes[s], &found) == 0 &&
+				   names_find(&names, file, (size_t)len, suffixes[s], &found) ==
+					   0 &&
 				   found == i,
 			   "'%.40s' is found", file);
 		}

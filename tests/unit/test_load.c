@@ -161,7 +161,7 @@ static void check_dlpack(struct tap *tap, const struct llama *llama)
 }
 
 /* Cuts a shard the first time that it is asked for progress: the load has just begun. */
-static void cut_shard(void *ctx, const struct wload_progress *now)
+static bool cut_shard(void *ctx, const struct wload_progress *now)
 {
 	const struct llama *llama = ctx;
 	char path[160];
@@ -169,6 +169,7 @@ static void cut_shard(void *ctx, const struct wload_progress *now)
 	(void)snprintf(path, sizeof(path), "%s/b.safetensors", llama->folder);
 	if (now->bytes_read < now->bytes_total)
 		(void)!truncate(path, 4096);
+	return true;
 }
 
 static void check_cut(struct tap *tap, const char *name, struct wload_load_options options,

@@ -85,7 +85,7 @@ static void test_trees(struct tap *tap)
 static void test_absent(struct tap *tap)
 {
 	static const struct made_tensor tensors[] = {{"a.b.c", 1}, {"a.b.d", 1}};
-	static const char *const absent[] = {"b",   "a.", "a.b", "a.b.c", "",	"%",
+	static const char *const absent[] = {"b",    "a.", "a.b", "a.b.c", "",	 "%",
 					     "a%2E", ".",  "..",  "aa",	   "%61"};
 	struct wload_inventory *inv = make_inventory(tensors, 2);
 	struct module_entry entry;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fs/npy.c: headers against what numpy.lib.format writes, and their length computed without them. */
+/* fs/npy.c: headers against what numpy.lib.format writes, and their length computed without them.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +15,36 @@ static const struct {
 	uint64_t shape[4];
 	const char *dict;
 } rows[] = {
-	{"a scalar", WLOAD_DTYPE_F32, 0, {0}, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }"},
-	{"a vector has a comma", WLOAD_DTYPE_I64, 1, {3},
+	{"a scalar",
+	 WLOAD_DTYPE_F32,
+	 0,
+	 {0},
+	 "{'descr': '<f4', 'fortran_order': False, 'shape': (), }"},
+	{"a vector has a comma",
+	 WLOAD_DTYPE_I64,
+	 1,
+	 {3},
 	 "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }"},
-	{"a matrix", WLOAD_DTYPE_F16, 2, {3, 4},
+	{"a matrix",
+	 WLOAD_DTYPE_F16,
+	 2,
+	 {3, 4},
 	 "{'descr': '<f2', 'fortran_order': False, 'shape': (3, 4), }"},
-	{"BF16 as its bits", WLOAD_DTYPE_BF16, 1, {0},
+	{"BF16 as its bits",
+	 WLOAD_DTYPE_BF16,
+	 1,
+	 {0},
 	 "{'descr': '<u2', 'fortran_order': False, 'shape': (0,), }"},
-	{"an 8-bit float as its bits", WLOAD_DTYPE_F8_E4M3, 3, {1, 2, 12345678901},
+	{"an 8-bit float as its bits",
+	 WLOAD_DTYPE_F8_E4M3,
+	 3,
+	 {1, 2, 12345678901},
 	 "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 12345678901), }"},
-	{"a bool", WLOAD_DTYPE_BOOL, 1, {9}, "{'descr': '|b1', 'fortran_order': False, 'shape': (9,), }"},
+	{"a bool",
+	 WLOAD_DTYPE_BOOL,
+	 1,
+	 {9},
+	 "{'descr': '|b1', 'fortran_order': False, 'shape': (9,), }"},
 };
 
 static void test_headers(struct tap *tap)
@@ -33,7 +54,8 @@ static void test_headers(struct tap *tap)
 			.dtype = rows[i].dtype, .rank = rows[i].rank, .shape = rows[i].shape};
 		size_t len = 0;
 		char *header = npy_header(&t, &len);
-		size_t stated = header ? (unsigned char)header[8] | (size_t)(unsigned char)header[9] << 8
+		size_t stated = header ? (unsigned char)header[8] | (size_t)(unsigned char)header[9]
+									    << 8
 				       : 0;
 
 		ok(tap,
@@ -68,8 +90,9 @@ static void test_long_shapes(struct tap *tap)
 
 static void test_impossible(struct tap *tap)
 {
-	ok(tap, !npy_possible(WLOAD_DTYPE_F4) && !npy_possible(WLOAD_DTYPE_F6_E2M3) &&
-			!npy_possible(WLOAD_DTYPE_F6_E3M2),
+	ok(tap,
+	   !npy_possible(WLOAD_DTYPE_F4) && !npy_possible(WLOAD_DTYPE_F6_E2M3) &&
+		   !npy_possible(WLOAD_DTYPE_F6_E3M2),
 	   "F4 and F6 have no .npy");
 }
 

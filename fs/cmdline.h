@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef WLOADFS_OPTIONS_H
-#define WLOADFS_OPTIONS_H
+#ifndef WLOADFS_CMDLINE_H
+#define WLOADFS_CMDLINE_H
 
-/* The command line: wloadfs [options] CHECKPOINT MOUNTPOINT, as FUSE users and mount(8) write it. */
+/* The command line: wloadfs [cmdline] CHECKPOINT MOUNTPOINT, as FUSE users and mount(8) write it.
+ */
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -10,7 +11,7 @@
 
 #include "fs/fs.h"
 
-struct options {
+struct cmdline {
 	char *checkpoint; /* as given; allocated, like the next two */
 	char *mountpoint;
 	char *shards; /* text of -o shards= */
@@ -25,10 +26,10 @@ struct options {
 /* Parses the command line.
  *
  * Returns 0, or -EINVAL with err filled: a usage error. */
-int options_parse(int argc, char **argv, struct options *ret, struct wload_error *err);
-void options_free(struct options *options);
+int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err);
+void cmdline_free(struct cmdline *cmdline);
 
 /* The text of --help. */
-extern const char options_help[];
+extern const char cmdline_help[];
 
 #endif

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Consumption: marking, then clearing every cache, then the reply (evict.h says why in this order).
  *
- * A tensor that was never opened can have no FUSE pages, so the worker answers for it itself; one that
- * was goes to the evictor. open() and unlink() may race: open counts itself first and then looks
- * whether the tensor is consumed, unlink consumes first and then looks at the count, so that at least
- * one of them sees the other. */
+ * A tensor that was never opened can have no FUSE pages, so the worker answers for it itself; one
+ * that was goes to the evictor. open() and unlink() may race: open counts itself first and then
+ * looks whether the tensor is consumed, unlink consumes first and then looks at the count, so that
+ * at least one of them sees the other. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/consume.h"
+#include "fs/mark.h"
 #include "loader/base/cleanup.h"
 #include "loader/checkpoint/names.h"
 
-/* From this many names that the kernel knows, telling it to look all of them up again is cheaper. */
+/* From this many names that the kernel knows, telling it to look all of them up again is cheaper.
+ */
 #define EPOCH_FROM_NAMES 64
 
 /* A shard of which more tensors than this go at once is evicted run by run. */
@@ -22,7 +23,7 @@
 
 /* ---- handles ---- */
 
-int consume_open(struct wloadfs *fs, uint32_t tensor)
+int mark_open(struct wloadfs *fs, uint32_t tensor)
 {
 	struct tensor_state *state = &fs->tensor[tensor];
 
@@ -48,7 +49,7 @@ static void run_clean(struct wloadfs *fs, struct evictor_job *job)
 	free(clean);
 }
 
-void consume_release(struct wloadfs *fs, uint32_t tensor)
+void mark_release(struct wloadfs *fs, uint32_t tensor)
 {
 	struct clean_job *clean;
 
@@ -72,8 +73,8 @@ static bool increment_epoch(struct wloadfs *fs)
 	return atomic_load(&fs->has_epoch);
 }
 
-/* Makes the other names of a consumed tensor fail. While it is open its attributes still answer, for
- * fstat(), so the names themselves have to be looked up again. */
+/* Makes the other names of a consumed tensor fail. While it is open its attributes still answer,
+ * for fstat(), so the names themselves have to be looked up again. */
 static void forget_names(struct wloadfs *fs, uint32_t tensor)
 {
 	evict_attributes(fs, tensor);
@@ -98,7 +99,7 @@ static void run_unlink(struct wloadfs *fs, struct evictor_job *job)
 	free(unlink);
 }
 
-void consume_unlink(struct wloadfs *fs, fuse_req_t req, uint32_t tensor)
+void mark_unlink(struct wloadfs *fs, fuse_req_t req, uint32_t tensor)
 {
 	struct unlink_job *job = malloc(sizeof(*job));
 	bool changed;
@@ -142,7 +143,7 @@ static int resolve_prefix(const struct wloadfs *fs, const struct command *comman
 	return 0;
 }
 
-int consume_resolve(const struct wloadfs *fs, const struct command *command, struct action *ret)
+int mark_resolve(const struct wloadfs *fs, const struct command *command, struct action *ret)
 {
 	*ret = (struct action){.verb = command->verb};
 	if (command->verb == COMMAND_KEY)
@@ -156,20 +157,19 @@ int consume_resolve(const struct wloadfs *fs, const struct command *command, str
 	return 0;
 }
 
-/* The tensors that one consume_run() changed. */
+/* The tensors that one mark_run() changed. */
 struct changed {
 	uint32_t *tensor;
 	size_t count, cap;
 };
 
 /* Marks one tensor; remembers it when its state changed. */
-static void mark(struct wloadfs *fs, struct action *action, struct changed *changed,
-		 uint32_t tensor)
+static void mark_one(struct wloadfs *fs, struct action *action, struct changed *changed,
+		     uint32_t tensor)
 {
 	bool restore = action->verb == COMMAND_RESTORE;
 
-	if (restore ? !consumed_clear(&fs->consumed, tensor)
-		    : !consumed_set(&fs->consumed, tensor))
+	if (restore ? !consumed_clear(&fs->consumed, tensor) : !consumed_set(&fs->consumed, tensor))
 		return;
 	action->changed++;
 	changed->tensor[changed->count++] = tensor;
@@ -184,15 +184,15 @@ static void restore_folders(struct wloadfs *fs)
 		fs->module_removed[i] = false;
 }
 
-static void mark_all(struct wloadfs *fs, struct action *action, struct changed *changed)
+static void mark_action(struct wloadfs *fs, struct action *action, struct changed *changed)
 {
 	LOCK_SCOPE(&fs->lock);
 
 	if (action->verb == COMMAND_KEY)
-		mark(fs, action, changed, action->tensor);
+		mark_one(fs, action, changed, action->tensor);
 	else
 		for (uint32_t rank = action->first; rank < action->end; rank++)
-			mark(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
+			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
 	if (action->verb == COMMAND_RESTORE && action->changed)
 		restore_folders(fs);
 }
@@ -236,7 +236,7 @@ static void evict_changed(struct wloadfs *fs, const struct changed *changed)
 	}
 }
 
-int consume_run(struct wloadfs *fs, struct action *actions, size_t count)
+int mark_run(struct wloadfs *fs, struct action *actions, size_t count)
 {
 	struct changed changed = {0};
 	size_t most = 0;
@@ -247,7 +247,7 @@ int consume_run(struct wloadfs *fs, struct action *actions, size_t count)
 	if (!changed.tensor)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		mark_all(fs, &actions[i], &changed);
+		mark_action(fs, &actions[i], &changed);
 	qsort(changed.tensor, changed.count, sizeof(*changed.tensor), by_index);
 	forget_changed_names(fs, &changed);
 	evict_changed(fs, &changed);
