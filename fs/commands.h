@@ -22,10 +22,6 @@ struct command {
 	size_t argument_len;
 };
 
-/* The longest line that is taken, newline not counted: a name of the format's longest header would
- * be longer, but file names never are, and a prefix of this length is nobody's module. */
-#define COMMAND_LINE_MAX 65536
-
 /* Parses one line, without its newline. Returns 0, or -EINVAL. */
 int command_parse(const char *line, size_t len, struct command *ret);
 

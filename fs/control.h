@@ -23,7 +23,4 @@ void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t 
 void control_write(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req,
 		   const char *buf, size_t len);
 
-/* What close() says: -EINVAL when a line was left without its end, else 0. */
-int control_flush(struct control_handle *handle);
-
 #endif

@@ -373,7 +373,6 @@ const struct fuse_lowlevel_ops ops_table = {
 	.open = op_open,
 	.read = op_read,
 	.write = op_write,
-	.flush = op_flush,
 	.release = op_release,
 	.unlink = op_unlink,
 	.rmdir = op_rmdir,

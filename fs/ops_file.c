@@ -33,7 +33,7 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
 	fi->fh = (uintptr_t)handle;
 	fi->direct_io = 1;
 	fi->nonseekable = file == CONTROL_CONSUME;
-	fi->noflush = file != CONTROL_CONSUME;
+	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		control_release(handle);
 }
@@ -176,13 +176,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		fuse_reply_err(req, EROFS);
 	else
 		control_write(fs_of(req), control_of(fi), req, buf, size);
-}
-
-void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct node node = node_from_id(ino);
-
-	fuse_reply_err(req, node.kind == NODE_CONTROL ? -control_flush(control_of(fi)) : 0);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
