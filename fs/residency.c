@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Page-cache residency and eviction of one file's range (see residency.h).
- *
- * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the
- * caller owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all
- * resident" where it refuses, so it is only believed by an owner. */
+/* Evicts one file's range from the page cache (see residency.h). */
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fs/residency.h"
-#include "loader/base/cleanup.h"
+#include "loader/base/pagecache.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
@@ -22,80 +14,19 @@
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21 /* Linux 5.4 */
 #endif
-#define SYS_CACHESTAT 451
-
-struct cachestat_range {
-	uint64_t offset, len;
-};
-
-struct cachestat_counts {
-	uint64_t cached, dirty, writeback, evicted, recently_evicted;
-};
 
 static uint64_t page_bytes(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Counts by mincore, window by window; for kernels without cachestat. */
-static int bytes_by_mincore(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
-{
-	const uint64_t window = 64u << 20, page = page_bytes();
-	CLEANUP_FREE unsigned char *pages = malloc(window / page);
-	uint64_t cached = 0;
-	struct stat st;
-
-	if (!pages)
-		return -ENOMEM;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_uid != geteuid() && geteuid() != 0)
-		return -EPERM;
-	for (uint64_t at = lo; at < hi; at += window) {
-		size_t len = hi - at < window ? (size_t)(hi - at) : (size_t)window;
-		void *map = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)at);
-
-		if (map == MAP_FAILED)
-			return -errno;
-		if (mincore(map, len, pages) == 0)
-			for (size_t i = 0; i < (len + page - 1) / page; i++)
-				cached += pages[i] & 1 ? page : 0;
-		(void)munmap(map, len);
-	}
-	*ret_bytes = cached;
-	return 0;
-}
-
-static int count_pages(int fd, uint64_t lo, uint64_t hi, struct cachestat_counts *ret)
-{
-	struct cachestat_range range = {lo, hi - lo};
-
-	return syscall(SYS_CACHESTAT, fd, &range, ret, 0) == 0 ? 0 : -errno;
-}
-
-int residency_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
-{
-	struct cachestat_counts counts;
-	int r;
-
-	*ret_bytes = 0;
-	if (lo >= hi)
-		return 0;
-	r = count_pages(fd, lo, hi, &counts);
-	if (r == -ENOSYS)
-		return bytes_by_mincore(fd, lo, hi, ret_bytes);
-	if (r == 0)
-		*ret_bytes = counts.cached * page_bytes();
-	return r;
-}
-
 /* A shard that was written a moment ago has pages that no eviction takes before they are on disk.
  */
 static void write_out(int fd, uint64_t lo, uint64_t hi)
 {
-	struct cachestat_counts counts = {0};
+	struct pagecache_counts counts = {0};
 
-	if (count_pages(fd, lo, hi, &counts) == 0 && counts.dirty + counts.writeback == 0)
+	if (pagecache_count(fd, lo, hi, &counts) == 0 && counts.dirty + counts.writeback == 0)
 		return;
 	(void)sync_file_range(fd, (off64_t)lo, (off64_t)(hi - lo),
 			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
@@ -138,13 +69,13 @@ static uint64_t left_in(int fd, uint64_t lo, uint64_t hi)
 {
 	uint64_t bytes;
 
-	return residency_bytes(fd, lo, hi, &bytes) == 0 ? bytes : 0;
+	return pagecache_bytes(fd, lo, hi, &bytes) == 0 ? bytes : 0;
 }
 
 uint64_t residency_drop(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_left)
 {
 	uint64_t before = 0, left;
-	int r = residency_bytes(fd, lo, hi, &before);
+	int r = pagecache_bytes(fd, lo, hi, &before);
 
 	*ret_left = 0;
 	if (lo >= hi || (r == 0 && before == 0))

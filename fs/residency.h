@@ -2,7 +2,7 @@
 #ifndef WLOADFS_RESIDENCY_H
 #define WLOADFS_RESIDENCY_H
 
-/* The page cache of one file: how much of a range is in it, and dropping a range. Mechanism only;
+/* Dropping a range of one file from the page cache. Mechanism only;
  * which ranges are dead is decided in consumed.c.
  *
  * fadvise(DONTNEED) skips a folio that the range covers only partly, and read-ahead builds folios
@@ -14,12 +14,6 @@
 
 /* Read-ahead never builds larger folios. */
 #define FOLIO_BYTES_MAX (2u << 20)
-
-/* Bytes of [lo, hi) (whole pages) that are in the page cache now.
- *
- * Returns 0, or -EPERM where only the file's owner may ask, -ENOSYS without cachestat (Linux 6.5)
- * and without the right to use mincore. */
-int residency_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes);
 
 /* Drops the pages of [lo, hi), bounds at page borders or at the file's end.
  *

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/residency.h"
 #include "fs/stats.h"
 #include "loader/base/cleanup.h"
+#include "loader/base/pagecache.h"
 #include "loader/base/text.h"
 #include "wloadfs/version.h"
 
@@ -25,7 +25,7 @@ static struct memory look_at_shards(const struct wloadfs *fs)
 		const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, i);
 		uint64_t bytes;
 
-		if (residency_bytes(shard->fd, 0, shard->bytes, &bytes) < 0)
+		if (pagecache_bytes(shard->fd, 0, shard->bytes, &bytes) < 0)
 			m.known = false;
 		m.resident += bytes;
 		m.held += atomic_load(&fs->held_bytes[i]);

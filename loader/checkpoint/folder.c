@@ -15,6 +15,7 @@
 
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
+#include "loader/base/io.h"
 #include "loader/checkpoint/folder.h"
 
 static int system_failed(struct wload_error *err, int code, const char *what, const char *name)
@@ -183,32 +184,14 @@ int folder_open_file(const struct folder *folder, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-int read_fully(int fd, void *buffer, size_t len, uint64_t offset)
-{
-	size_t done = 0;
-	ssize_t got;
-
-	while (done < len) {
-		got = pread(fd, (char *)buffer + done, len - done, (off_t)(offset + done));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			return -ENODATA;
-		done += (size_t)got;
-	}
-	return 0;
-}
-
 int folder_read_file(const struct folder *folder, const char *name, size_t max, char **ret_text,
 		     size_t *ret_len, struct wload_error *err)
 {
 	int fd CLEANUP_FD = folder_open_file(folder, name);
 	char *text CLEANUP_FREE = NULL;
 	struct stat st;
+	ssize_t got;
 	size_t len;
-	int r;
 
 	if (fd < 0)
 		return fd == -EINVAL ? wload_fail(err, EINVAL, "'%s' is not a regular file", name)
@@ -222,9 +205,11 @@ int folder_read_file(const struct folder *folder, const char *name, size_t max, 
 	text = malloc(len + 1);
 	if (!text)
 		return wload_fail(err, ENOMEM, "out of memory for '%s'", name);
-	r = read_fully(fd, text, len, 0);
-	if (r < 0)
-		return system_failed(err, -r, "read", name);
+	got = io_read_at(fd, text, len, 0);
+	if (got < 0)
+		return system_failed(err, (int)-got, "read", name);
+	if ((size_t)got < len)
+		return wload_fail(err, ESTALE, "'%s' became shorter while it was read", name);
 	text[len] = '\0';
 	*ret_text = TAKE_PTR(text);
 	*ret_len = len;

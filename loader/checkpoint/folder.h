@@ -44,9 +44,4 @@ int folder_open_file(const struct folder *folder, const char *name);
 int folder_read_file(const struct folder *folder, const char *name, size_t max, char **ret_text,
 		     size_t *ret_len, struct wload_error *err);
 
-/* Reads len bytes at offset, however many calls that takes.
- *
- * Returns 0, -ENODATA where the file ends early, or what pread said. */
-int read_fully(int fd, void *buffer, size_t len, uint64_t offset);
-
 #endif

@@ -17,6 +17,7 @@
 
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
+#include "loader/base/io.h"
 #include "loader/checkpoint/shards.h"
 
 enum { OTHER_DESCRIPTORS = 256 }; /* what the rest of the process may hold */
@@ -98,11 +99,13 @@ void shard_close(struct wload_shard *shard)
 static int read_bytes(const struct wload_shard *shard, void *buffer, size_t len, uint64_t offset,
 		      struct wload_error *err)
 {
-	int r = read_fully(shard->fd, buffer, len, offset);
+	ssize_t got = io_read_at(shard->fd, buffer, len, offset);
 
-	if (r == -ENODATA)
+	if (got < 0)
+		return wload_fail(err, (int)-got, "cannot read it: %s", strerror((int)-got));
+	if ((size_t)got < len)
 		return wload_fail(err, ESTALE, "it became shorter while it was read");
-	return r < 0 ? wload_fail(err, -r, "cannot read it: %s", strerror(-r)) : 0;
+	return 0;
 }
 
 static int read_header(struct wload_shard *shard, struct shard_reader *reader,

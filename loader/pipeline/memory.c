@@ -7,12 +7,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/base/pagecache.h"
 #include "loader/device/host_memory.h"
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/run.h"
@@ -20,19 +19,6 @@
 #define LOOK_NS		 UINT64_C(10000000)
 #define CACHE_LOOK_NS	 UINT64_C(50000000)
 #define CACHE_COST_RATIO 20
-
-#ifndef SYS_cachestat
-#define SYS_cachestat 451 /* every architecture's number; Linux 6.5 */
-#endif
-
-/* The kernel's struct cachestat_range and struct cachestat (include/uapi/linux/mman.h). */
-struct cache_range {
-	uint64_t offset, bytes; /* 0 bytes: to the file's end */
-};
-
-struct cache_pages {
-	uint64_t cached, dirty, writeback, evicted, recently_evicted;
-};
 
 struct memory {
 	const struct wload_checkpoint *ckpt;
@@ -50,45 +36,6 @@ struct memory {
 	bool stop; /* under lock */
 };
 
-static uint64_t count_resident(const unsigned char *pages, size_t count)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < count; i++)
-		n += pages[i] & 1;
-	return n;
-}
-
-/* A window at a time, so that the answer needs 64 KiB whatever the file's size. */
-static uint64_t cached_by_mincore(int fd, uint64_t file_bytes)
-{
-	enum { WINDOW_PAGES = 65536 };
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), window = WINDOW_PAGES * page, sum = 0;
-	CLEANUP_FREE unsigned char *pages = malloc(WINDOW_PAGES);
-
-	for (uint64_t at = 0; pages && at < file_bytes; at += window) {
-		uint64_t bytes = file_bytes - at < window ? file_bytes - at : window;
-		void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)at);
-
-		if (map == MAP_FAILED)
-			return 0;
-		if (mincore(map, bytes, pages) == 0)
-			sum += count_resident(pages, (size_t)((bytes + page - 1) / page));
-		munmap(map, bytes);
-	}
-	return sum * page;
-}
-
-uint64_t memory_cached(int fd, uint64_t file_bytes)
-{
-	struct cache_range all = {0, 0};
-	struct cache_pages pages = {0};
-
-	if (syscall(SYS_cachestat, fd, &all, &pages, 0) < 0)
-		return cached_by_mincore(fd, file_bytes);
-	return pages.cached * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* What the shards gained; one that lost pages takes nothing off another's gain. */
 static uint64_t cache_added(const struct memory *memory)
 {
@@ -96,8 +43,9 @@ static uint64_t cache_added(const struct memory *memory)
 
 	for (uint32_t s = 0; s < wload_checkpoint_shard_count(memory->ckpt); s++) {
 		const struct wload_shard *shard = wload_checkpoint_shard(memory->ckpt, s);
-		uint64_t cached = memory_cached(shard->fd, shard->bytes);
+		uint64_t cached;
 
+		(void)pagecache_bytes(shard->fd, 0, shard->bytes, &cached);
 		if (cached > memory->cached_before[s])
 			sum += cached - memory->cached_before[s];
 	}
@@ -174,7 +122,7 @@ static struct memory *memory_new(const struct wload_checkpoint *ckpt)
 	for (uint32_t s = 0; memory->cached_before && s < shards; s++) {
 		const struct wload_shard *shard = wload_checkpoint_shard(ckpt, s);
 
-		memory->cached_before[s] = memory_cached(shard->fd, shard->bytes);
+		(void)pagecache_bytes(shard->fd, 0, shard->bytes, &memory->cached_before[s]);
 	}
 	return memory;
 }

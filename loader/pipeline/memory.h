@@ -16,10 +16,6 @@
 
 struct memory;
 
-/* Bytes of a file that are in the page cache: cachestat(2) where the kernel has it (6.5), else
- * mincore(2). 0 when neither can tell. */
-uint64_t memory_cached(int fd, uint64_t file_bytes);
-
 /* Starts looking.
  *
  * ckpt            borrowed until memory_stop()

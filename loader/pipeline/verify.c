@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/base/io.h"
 #include "loader/checkpoint/names.h"
 #include "loader/pipeline/verify.h"
 
@@ -90,26 +91,20 @@ int verify_read(struct verify *verify, uint32_t tensor, uint64_t offset, uint8_t
 	struct wload_tensor t =
 		wload_inventory_tensor(wload_checkpoint_inventory(verify->ckpt), tensor);
 	uint64_t at = verify->mount ? offset : t.offset + offset;
-	size_t got = 0;
+	ssize_t got;
 	int r = ensure_open(verify, tensor, &t, err);
 
 	if (r < 0)
 		return r;
-	while (got < n) {
-		ssize_t k = pread(verify->fd, buf + got, n - got, (off_t)(at + got));
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k == 0)
-			return wload_fail(err, ESTALE,
-					  "tensor '%s' ends at byte %" PRIu64 " of %" PRIu64
-					  " while verifying it",
-					  t.name, offset + got, t.bytes);
-		if (k < 0)
-			return wload_fail(err, EIO, "tensor '%s': verifying byte %" PRIu64 ": %s",
-					  t.name, offset + got, strerror(errno));
-		got += (size_t)k;
-	}
+	got = io_read_at(verify->fd, buf, n, at);
+	if (got < 0)
+		return wload_fail(err, EIO, "tensor '%s': verifying byte %" PRIu64 ": %s", t.name,
+				  offset, strerror((int)-got));
+	if ((size_t)got < n)
+		return wload_fail(err, ESTALE,
+				  "tensor '%s' ends at byte %" PRIu64 " of %" PRIu64
+				  " while verifying it",
+				  t.name, offset + (uint64_t)got, t.bytes);
 	return 0;
 }
 

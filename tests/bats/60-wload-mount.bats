@@ -9,17 +9,11 @@ setup() {
 	require fuse
 	wl_paths
 	OUT=$BATS_TEST_TMPDIR/out
-	REPORT=$BATS_TEST_TMPDIR/report.json
 }
 
 teardown() {
 	wl_cleanup
 }
-
-# load_json ARGS…: loads the mount and leaves its report in $REPORT.
-load_json() { "$WLOAD" load "$MNT" --quiet --json "$@" >"$REPORT"; }
-
-field() { jq -r --arg field "$1" '.[$field]' "$REPORT"; }
 
 shard_pages() { fincore -nb -o PAGES "$CKPT/model.safetensors" | tr -d ' '; }
 

@@ -10,16 +10,11 @@ setup() {
 	require fuse
 	wl_paths
 	OUT=$BATS_TEST_TMPDIR/out
-	REPORT=$BATS_TEST_TMPDIR/report.json
 }
 
 teardown() {
 	wl_cleanup
 }
-
-load_json() { "$WLOAD" load "$MNT" --quiet --json "$@" >"$REPORT"; }
-
-field() { jq -r --arg field "$1" '.[$field]' "$REPORT"; }
 
 @test "gpu: auto is the GPU; every family arrives fused as the reference says" {
 	for family in tiny-llama tiny-llama-tied tiny-qwen2 tiny-qwen3; do

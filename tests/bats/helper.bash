@@ -215,6 +215,7 @@ wl_cleanup() {
 wl_paths() {
 	CKPT=$BATS_TEST_TMPDIR/ckpt
 	MNT=$BATS_TEST_TMPDIR/mnt
+	REPORT=$BATS_TEST_TMPDIR/report.json
 	mkdir -p "$MNT"
 }
 
@@ -240,3 +241,7 @@ assert_tensor() {
 }
 
 count_files() { find "$1" -type f | wc -l; }
+
+# load_json ARGS…: loads the mount and leaves its report in $REPORT; field NAME reads it there.
+load_json() { "$WLOAD" load "$MNT" --quiet --json "$@" >"$REPORT"; }
+field() { jq -r --arg field "$1" '.[$field]' "$REPORT"; }

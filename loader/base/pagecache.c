@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Page-cache residency by cachestat, else by mincore.
+ *
+ * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the
+ * caller owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all
+ * resident" where it refuses, so it is only believed by an owner. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/base/pagecache.h"
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+#define WINDOW_PAGES 16384u /* for mincore: one byte a page, whatever the file's size */
+
+struct cachestat_range {
+	uint64_t offset, bytes;
+};
+
+int pagecache_count(int fd, uint64_t lo, uint64_t hi, struct pagecache_counts *ret)
+{
+	struct cachestat_range range = {lo, hi - lo};
+
+	return syscall(SYS_cachestat, fd, &range, ret, 0) == 0 ? 0 : -errno;
+}
+
+static int bytes_by_mincore(int fd, uint64_t lo, uint64_t hi, uint64_t page, uint64_t *ret_bytes)
+{
+	const uint64_t window = WINDOW_PAGES * page;
+	CLEANUP_FREE unsigned char *pages = malloc(WINDOW_PAGES);
+	uint64_t cached = 0;
+	struct stat st;
+
+	if (!pages)
+		return -ENOMEM;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid() && geteuid() != 0)
+		return -EPERM;
+	for (uint64_t at = lo; at < hi; at += window) {
+		size_t len = (size_t)(hi - at < window ? hi - at : window);
+		void *map = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)at);
+
+		if (map == MAP_FAILED)
+			return -errno;
+		if (mincore(map, len, pages) == 0)
+			for (size_t i = 0; i < (len + page - 1) / page; i++)
+				cached += pages[i] & 1 ? page : 0;
+		(void)munmap(map, len);
+	}
+	*ret_bytes = cached;
+	return 0;
+}
+
+int pagecache_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct pagecache_counts counts;
+	int r;
+
+	*ret_bytes = 0;
+	if (lo >= hi)
+		return 0;
+	r = pagecache_count(fd, lo, hi, &counts);
+	if (r == -ENOSYS)
+		return bytes_by_mincore(fd, lo, hi, page, ret_bytes);
+	if (r == 0)
+		*ret_bytes = counts.cached * page;
+	return r;
+}
