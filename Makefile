@@ -49,8 +49,10 @@ OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
                -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
 SAN_asan    := -fsanitize=address,undefined
 SAN_tsan    := -fsanitize=thread
+SAN_fuzz    := -fsanitize=address,undefined
 JSONC_CFLAGS = $(shell $(PKGCONF) --cflags json-c)
 JSONC_LIBS   = $(shell $(PKGCONF) --libs json-c)
 FUSE_CFLAGS  = $(shell $(PKGCONF) --cflags fuse3)
@@ -65,7 +67,7 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help clean check test demo install tests format
+.PHONY: all help clean check test demo install tests format fuzz fuzzers
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
 	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA: no toolkit at CUDA_HOME='$(CUDA_HOME)', wload loads to host memory only")
@@ -139,6 +141,24 @@ $(O)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(O)/libwload.a Makef
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< tests/fuzz/replay.c -o $@ $(LDFLAGS) $(O)/libwload.a \
 		$(JSONC_LIBS) $(CUDA_LIBS)
+
+$(O)/fuzz/%: tests/fuzz/%.c $(O)/libwload.a Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS) -fsanitize=fuzzer $(O)/libwload.a \
+		$(JSONC_LIBS) $(CUDA_LIBS)
+
+FUZZ_SECONDS ?= 60
+fuzz: ## fuzz each parser for FUZZ_SECONDS (60) with libFuzzer, starting from the corpus
+	@scripts/install-deps --tests
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=fuzz CC=clang fuzzers
+	@tests/corpus/generate build/fuzz/corpus
+	@for f in $(FUZZ_SRCS:tests/fuzz/fuzz_%.c=%); do \
+		build/fuzz/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/ build/fuzz/corpus/$$f || exit 1; \
+	done
+
+fuzzers: $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/fuzz/%)
 
 test: ## install what is missing, build, run every test
 	@scripts/install-deps --tests
