@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "fs/cmdline.h"
+#include "fs/log.h"
 #include "loader/base/cleanup.h"
 
 #define THREADS_MAX 1024u
 
 const char cmdline_help[] =
-	"usage: wloadfs [cmdline] CHECKPOINT MOUNTPOINT\n"
+	"usage: wloadfs [options] CHECKPOINT MOUNTPOINT\n"
 	"\n"
 	"Mounts a safetensors checkpoint (a folder, or one .safetensors file): every tensor is a\n"
 	"file, and removing it drops its cached host memory. See wloadfs(1).\n"
@@ -55,25 +56,97 @@ static const struct fuse_opt table[] = {
 	OPTION("clone_fd", clone_fd),
 	{"shards=%s", offsetof(struct cmdline, shards), 0},
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
-	{"max_threads=%u", offsetof(struct cmdline, max_threads), 0},
-	{"--max-threads=%u", offsetof(struct cmdline, max_threads), 0},
+	{"max_threads=%s", offsetof(struct cmdline, threads), 0},
+	{"--max-threads=%s", offsetof(struct cmdline, threads), 0},
 	FUSE_OPT_END,
 };
 
-/* Takes the two operands; refuses what neither we nor -o could mean. */
+/* What else -o takes, for libfuse, the kernel, or mount(8); a value ends in '='. Anything not here
+ * is a mistake, which libfuse would report only after everything else was done. Left out on
+ * purpose: max_read (libfuse 3.14 cannot mount with it) and subtype (wload knows the mount by
+ * ours). */
+static const char *const passed_on[] = {
+	"allow_other",
+	"allow_root",
+	"auto_unmount",
+	"default_permissions",
+	"fsname=",
+	"rw",
+	"ro",
+	"suid",
+	"nosuid",
+	"dev",
+	"nodev",
+	"exec",
+	"noexec",
+	"sync",
+	"async",
+	"dirsync",
+	"atime",
+	"noatime",
+	"nodiratime",
+	"relatime",
+	"norelatime",
+	"strictatime",
+	"max_background=",
+	"max_readahead=",
+	"context=",
+	"defaults",
+	"_netdev",
+	"nofail",
+	"x-",
+};
+
+static bool is_passed_on(const char *option)
+{
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
+		size_t len = strlen(passed_on[i]);
+		char last = passed_on[i][len - 1];
+
+		if (last == '=' || last == '-' ? strncmp(option, passed_on[i], len) == 0
+					       : strcmp(option, passed_on[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Takes the two operands; remembers the first argument that nobody knows. */
 static int take_argument(void *ctx, const char *arg, int key, struct fuse_args *out)
 {
 	struct cmdline *cmdline = ctx;
+	char **operand = !cmdline->checkpoint	? &cmdline->checkpoint
+			 : !cmdline->mountpoint ? &cmdline->mountpoint
+						: &cmdline->unknown;
 
 	(void)out;
-	if (key == FUSE_OPT_KEY_OPT)
-		return arg[0] == '-' ? -1 : 1;
-	if (!cmdline->checkpoint)
-		cmdline->checkpoint = strdup(arg);
-	else if (!cmdline->mountpoint)
-		cmdline->mountpoint = strdup(arg);
-	else
-		return -1;
+	if (key == FUSE_OPT_KEY_OPT) {
+		/* mount(8) means these, and no filesystem is to see them */
+		if (strcmp(arg, "defaults") == 0 || strcmp(arg, "_netdev") == 0 ||
+		    strcmp(arg, "nofail") == 0 || strncmp(arg, "x-", 2) == 0)
+			return 0;
+		if (arg[0] != '-' && is_passed_on(arg))
+			return 1;
+		operand = &cmdline->unknown;
+	}
+	if (!*operand)
+		*operand = strdup(arg);
+	return *operand ? 0 : -1;
+}
+
+static int parse_threads(struct cmdline *cmdline, struct wload_error *err)
+{
+	char *end;
+	unsigned long n;
+
+	if (!cmdline->threads)
+		return 0;
+	errno = 0;
+	n = strtoul(cmdline->threads, &end, 10);
+	if (errno || *end || cmdline->threads[0] < '0' || cmdline->threads[0] > '9' || n < 1 ||
+	    n > THREADS_MAX)
+		return wload_fail(err, EINVAL, "max_threads='%s' is not a number from 1 to %u",
+				  cmdline->threads, THREADS_MAX);
+	cmdline->max_threads = (unsigned int)n;
 	return 0;
 }
 
@@ -92,49 +165,32 @@ static int parse_shards(struct cmdline *cmdline, struct wload_error *err)
 		}
 	if (!cmdline->shards)
 		return 0;
-	return wload_fail(err, EINVAL,
-			  "option shards='%s' is none of 'auto', 'passthrough', 'served'",
+	return wload_fail(err, EINVAL, "shards='%s' is none of 'auto', 'passthrough', 'served'",
 			  cmdline->shards);
-}
-
-/* The first argument that made the parser stop, for the message. */
-static const char *culprit(int argc, char **argv)
-{
-	int operands = 0;
-
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "-o") == 0) {
-			i++;
-			continue;
-		}
-		if (argv[i][0] != '-' && ++operands > 2)
-			return argv[i];
-		if (argv[i][0] == '-' && argv[i][1] != 'o' && !fuse_opt_match(table, argv[i]))
-			return argv[i];
-	}
-	return argc > 1 ? argv[argc - 1] : "";
 }
 
 int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err)
 {
 	struct cmdline cmdline CLEANUP(cmdline_free) = {.args = FUSE_ARGS_INIT(argc, argv)};
-	int r;
+	int r = 0;
 
+	log_fuse_collect();
 	if (fuse_opt_parse(&cmdline.args, &cmdline, table, take_argument) < 0)
+		return wload_fail(err, EINVAL, "%s", log_fuse_collected());
+	if (cmdline.unknown)
 		return wload_fail(err, EINVAL, "option or operand '%s' is not understood",
-				  culprit(argc, argv));
+				  cmdline.unknown);
 	if (!cmdline.help && !cmdline.version) {
 		if (!cmdline.checkpoint || !cmdline.mountpoint)
 			return wload_fail(err, EINVAL, "%s is missing",
 					  cmdline.checkpoint ? "MOUNTPOINT"
 							     : "CHECKPOINT MOUNTPOINT");
 		r = parse_shards(&cmdline, err);
-		if (r < 0)
-			return r;
-		if (cmdline.max_threads > THREADS_MAX)
-			return wload_fail(err, EINVAL, "option max_threads=%u is over %u",
-					  cmdline.max_threads, THREADS_MAX);
+		if (r == 0)
+			r = parse_threads(&cmdline, err);
 	}
+	if (r < 0)
+		return r;
 	cmdline.foreground |= cmdline.debug;
 	*ret = cmdline;
 	cmdline = (struct cmdline){0};
@@ -145,7 +201,9 @@ void cmdline_free(struct cmdline *cmdline)
 {
 	free(cmdline->checkpoint);
 	free(cmdline->mountpoint);
+	free(cmdline->unknown);
 	free(cmdline->shards);
+	free(cmdline->threads);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};
 }

@@ -14,7 +14,9 @@
 struct cmdline {
 	char *checkpoint; /* as given; allocated, like the next two */
 	char *mountpoint;
-	char *shards; /* text of -o shards= */
+	char *unknown; /* the first argument that means nothing; owned, like the next two */
+	char *shards;  /* text of -o shards= */
+	char *threads; /* text of -o max_threads= */
 	enum shards_mode shards_mode;
 	int foreground, debug, single_thread, help, version;
 	int no_direct_mmap;

@@ -24,7 +24,7 @@ void consumed_free(struct consumed *consumed)
 
 static uint64_t word_at(const struct consumed *consumed, uint32_t word)
 {
-	return atomic_load_explicit(&consumed->bits[word], memory_order_acquire);
+	return atomic_load(&consumed->bits[word]); /* sequential: see mark.c on open and unlink */
 }
 
 bool consumed_has(const struct consumed *consumed, uint32_t tensor)

@@ -25,6 +25,7 @@
 
 struct control_handle {
 	enum control_file file;
+	struct control_handle *next, **link; /* in fs->controls; under control_lock */
 	pthread_mutex_t lock;
 	struct text text; /* what reads give: the snapshot, or the counts; under lock */
 	size_t text_read; /* of the counts; under lock */
@@ -34,7 +35,7 @@ struct control_handle {
 static const struct index_file *index_of(const struct wloadfs *fs)
 {
 	struct wloadfs *owner = (struct wloadfs *)fs;
-	LOCK_SCOPE(&owner->own_lock);
+	LOCK_SCOPE(&owner->control_lock);
 
 	if (!owner->index && index_build(fs, &owner->index) < 0)
 		return NULL;
@@ -59,11 +60,29 @@ uint64_t control_size(const struct wloadfs *fs, enum control_file file)
 	}
 }
 
+static void free_handle(struct control_handle *handle)
+{
+	text_free(&handle->text);
+	pthread_mutex_destroy(&handle->lock);
+	free(handle);
+}
+
+static void link_handle(struct wloadfs *fs, struct control_handle *handle)
+{
+	LOCK_SCOPE(&fs->control_lock);
+
+	handle->next = fs->controls;
+	handle->link = &fs->controls;
+	if (handle->next)
+		handle->next->link = &handle->next;
+	fs->controls = handle;
+}
+
 int control_open(struct wloadfs *fs, enum control_file file, int flags, struct control_handle **ret)
 {
 	struct control_handle *handle;
 
-	if (file != CONTROL_CONSUME && (flags & O_ACCMODE) != O_RDONLY)
+	if (file != CONTROL_CONSUME && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
 		return -EROFS;
 	handle = calloc(1, sizeof(*handle));
 	if (!handle)
@@ -74,18 +93,28 @@ int control_open(struct wloadfs *fs, enum control_file file, int flags, struct c
 		handle->text.s = stats_json(fs, &handle->text.len);
 	if ((file == CONTROL_STATS && !handle->text.s) ||
 	    (file == CONTROL_INDEX && !index_of(fs))) {
-		control_release(handle);
+		free_handle(handle);
 		return -ENOMEM;
 	}
+	link_handle(fs, handle);
 	*ret = handle;
 	return 0;
 }
 
-void control_release(struct control_handle *handle)
+void control_release(struct wloadfs *fs, struct control_handle *handle)
 {
-	text_free(&handle->text);
-	pthread_mutex_destroy(&handle->lock);
-	free(handle);
+	pthread_mutex_lock(&fs->control_lock);
+	*handle->link = handle->next;
+	if (handle->next)
+		handle->next->link = handle->link;
+	pthread_mutex_unlock(&fs->control_lock);
+	free_handle(handle);
+}
+
+void control_release_all(struct wloadfs *fs)
+{
+	while (fs->controls)
+		control_release(fs, fs->controls);
 }
 
 /* ---- reading ---- */

@@ -15,7 +15,10 @@ uint64_t control_size(const struct wloadfs *fs, enum control_file file);
 /* Opens a file of .wload/. Returns 0, or -EROFS (writing to anything but consume), -ENOMEM. */
 int control_open(struct wloadfs *fs, enum control_file file, int flags,
 		 struct control_handle **ret);
-void control_release(struct control_handle *handle);
+void control_release(struct wloadfs *fs, struct control_handle *handle);
+
+/* Frees the handles that are still open when the session has ended. */
+void control_release_all(struct wloadfs *fs);
 
 /* Each of these answers the request, control_write() from the evictor. */
 void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t req, size_t len,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <time.h>
 
 #include "fs/evict.h"
@@ -13,8 +12,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/base/pagecache.h"
 
-#define RECHECK_SECONDS	  1
-#define STOP_WAIT_SECONDS 2
+#define RECHECK_SECONDS 1
 
 struct evictor {
 	struct wloadfs *fs;
@@ -47,6 +45,20 @@ static uint64_t drop(struct wloadfs *fs, uint32_t shard, struct page_range dead)
 	return left;
 }
 
+/* Something of a shard could not be dropped: at least so much, until the re-check counts exactly.
+ */
+static void note_held(struct wloadfs *fs, uint32_t shard, uint64_t left)
+{
+	uint64_t before = 0;
+
+	atomic_compare_exchange_strong(&fs->held_bytes[shard], &before, left);
+	if (atomic_exchange(&fs->recheck[shard], true))
+		return;
+	LOCK_SCOPE(&fs->evictor->lock);
+
+	pthread_cond_signal(&fs->evictor->wake);
+}
+
 void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 {
 	struct wload_tensor t = wload_inventory_tensor(fs->inv, tensor);
@@ -65,7 +77,7 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 	pthread_mutex_unlock(&fs->lock);
 	left = drop(fs, t.shard, dead);
 	if (left)
-		atomic_fetch_add(&fs->held_bytes[t.shard], left);
+		note_held(fs, t.shard, left);
 }
 
 void evict_shard(struct wloadfs *fs, uint32_t shard)
@@ -73,6 +85,7 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 	struct shard_extent extent = extent_of(fs, shard);
 	uint64_t left = 0;
 
+	atomic_store(&fs->recheck[shard], false);
 	for (uint32_t from = extent.first; from < extent.end;) {
 		struct consumed_run run;
 		struct page_range dead;
@@ -89,6 +102,9 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 		from = run.end;
 	}
 	atomic_store(&fs->held_bytes[shard], left);
+	/* Where nothing can be evicted there is nothing to try again. */
+	if (left && fs->shard_evictable[shard])
+		atomic_store(&fs->recheck[shard], true);
 }
 
 /* Invalidates one inode: its attributes (offset < 0), or its pages too. The kernel says ENOENT for
@@ -103,21 +119,21 @@ void evict_attributes(struct wloadfs *fs, uint32_t tensor)
 	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
 
 	if (seen & SEEN_TENSOR)
-		invalidate(fs, (struct node){NODE_TENSOR, tensor}, -1);
+		invalidate(fs, (struct node){.kind = NODE_TENSOR, .index = tensor}, -1);
 	if (seen & SEEN_NPY)
-		invalidate(fs, (struct node){NODE_NPY, tensor}, -1);
+		invalidate(fs, (struct node){.kind = NODE_NPY, .index = tensor}, -1);
 }
 
 void evict_mapped(struct wloadfs *fs, uint32_t tensor)
 {
 	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
 
-	if (!(seen & SEEN_OPEN))
+	if (!(seen & SEEN_OPEN) || atomic_load(&fs->stopping))
 		return;
 	if (seen & SEEN_TENSOR)
-		invalidate(fs, (struct node){NODE_TENSOR, tensor}, 0);
+		invalidate(fs, (struct node){.kind = NODE_TENSOR, .index = tensor}, 0);
 	if (seen & SEEN_NPY)
-		invalidate(fs, (struct node){NODE_NPY, tensor}, 0);
+		invalidate(fs, (struct node){.kind = NODE_NPY, .index = tensor}, 0);
 }
 
 /* ---- the thread ---- */
@@ -125,7 +141,7 @@ void evict_mapped(struct wloadfs *fs, uint32_t tensor)
 static bool anything_held(const struct wloadfs *fs)
 {
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
-		if (atomic_load(&fs->held_bytes[i]))
+		if (atomic_load(&fs->recheck[i]))
 			return true;
 	return false;
 }
@@ -133,24 +149,30 @@ static bool anything_held(const struct wloadfs *fs)
 static void recheck_held(struct wloadfs *fs)
 {
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
-		if (atomic_load(&fs->held_bytes[i]))
+		if (atomic_load(&fs->recheck[i]))
 			evict_shard(fs, i);
 }
 
-/* Waits for a job; after RECHECK_SECONDS it returns without one where something is held. Sets
- * *ret_stop once the queue is empty and no more is coming. */
+/* Waits for a job; where something is held, at most for RECHECK_SECONDS, and then returns without
+ * one. Sets *ret_stop once the queue is empty and no more is coming. */
 static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
 {
 	LOCK_SCOPE(&e->lock);
+	struct timespec until = {0};
 	struct evictor_job *job;
-	struct timespec until;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += RECHECK_SECONDS;
-	while (!e->first && !e->stop && r == 0)
-		r = anything_held(e->fs) ? pthread_cond_timedwait(&e->wake, &e->lock, &until)
-					 : pthread_cond_wait(&e->wake, &e->lock);
+	while (!e->first && !e->stop && r == 0) {
+		if (!anything_held(e->fs)) {
+			r = pthread_cond_wait(&e->wake, &e->lock);
+			continue;
+		}
+		if (!until.tv_sec) {
+			clock_gettime(CLOCK_REALTIME, &until);
+			until.tv_sec += RECHECK_SECONDS;
+		}
+		r = pthread_cond_timedwait(&e->wake, &e->lock, &until);
+	}
 	job = e->first;
 	if (job) {
 		e->first = job->next;
@@ -205,31 +227,44 @@ int evictor_start(struct wloadfs *fs)
 void evictor_push(struct wloadfs *fs, struct evictor_job *job)
 {
 	struct evictor *e = fs->evictor;
-	LOCK_SCOPE(&e->lock);
+	bool stopped;
 
-	job->next = NULL;
-	*e->last = job;
-	e->last = &job->next;
-	pthread_cond_signal(&e->wake);
+	pthread_mutex_lock(&e->lock);
+	stopped = e->stop;
+	if (!stopped) {
+		job->next = NULL;
+		*e->last = job;
+		e->last = &job->next;
+		pthread_cond_signal(&e->wake);
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (stopped)
+		job->run(fs, job);
 }
 
-void evictor_stop(struct wloadfs *fs, const char *mountpoint)
+void evictor_stop(struct wloadfs *fs)
 {
 	struct evictor *e = fs->evictor;
-	struct timespec until;
 
-	if (!e)
-		return;
 	pthread_mutex_lock(&e->lock);
+	if (e->stop) {
+		pthread_mutex_unlock(&e->lock);
+		return;
+	}
+	/* From here on nothing waits for READs: workers do what is left themselves. */
+	atomic_store(&fs->stopping, true);
 	e->stop = true;
 	pthread_cond_signal(&e->wake);
 	pthread_mutex_unlock(&e->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_WAIT_SECONDS;
-	if (pthread_timedjoin_np(e->thread, NULL, &until) != 0) {
-		(void)umount2(mountpoint, MNT_FORCE);
-		pthread_join(e->thread, NULL);
-	}
+	pthread_join(e->thread, NULL);
+}
+
+void evictor_free(struct wloadfs *fs)
+{
+	struct evictor *e = fs->evictor;
+
+	if (!e)
+		return;
 	pthread_cond_destroy(&e->wake);
 	pthread_mutex_destroy(&e->lock);
 	free(e);

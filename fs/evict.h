@@ -34,11 +34,14 @@ struct evictor_job {
 /* Starts the thread. Returns 0 or -errno. */
 int evictor_start(struct wloadfs *fs);
 
-/* Queues a job. Jobs run one by one, in order. */
+/* Queues a job. Jobs run one by one, in order; once the evictor was stopped, right here. */
 void evictor_push(struct wloadfs *fs, struct evictor_job *job);
 
-/* Finishes what is queued and ends the thread. When it waits for a READ that nobody will answer any
- * more, aborts the connection through the mountpoint. NULL evictor: does nothing. */
-void evictor_stop(struct wloadfs *fs, const char *mountpoint);
+/* Finishes what is queued and ends the thread; again: does nothing. Workers must still be
+ * answering, or the connection be gone: the thread may be waiting for a READ. */
+void evictor_stop(struct wloadfs *fs);
+
+/* Frees it, after evictor_stop(); where it never started, does nothing. */
+void evictor_free(struct wloadfs *fs);
 
 #endif

@@ -8,9 +8,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "fs/evict.h"
+#include "fs/control.h"
 #include "fs/fs.h"
 #include "fs/index.h"
+#include "fs/ownfile.h"
 #include "fs/tree.h"
 
 /* statfs f_type of filesystems whose pages are their storage: nothing to evict (linux/magic.h). */
@@ -35,7 +36,7 @@ static void look_at_shards(struct wloadfs *fs, uint32_t shards)
 		struct stat st;
 
 		fs->shard_evictable[i] = is_evictable(fd);
-		fs->shard_mode[i] = fstat(fd, &st) == 0 ? st.st_mode & 0777 : 0600;
+		fs->shard_mode[i] = fstat(fd, &st) == 0 ? tree_shard_mode(fs, &st) : 0600;
 	}
 }
 
@@ -43,14 +44,15 @@ static int allocate(struct wloadfs *fs)
 {
 	size_t shards = wload_checkpoint_shard_count(fs->ckpt) + 1;
 
-	fs->module_removed = calloc(fs->modules.count, sizeof(*fs->module_removed));
+	fs->module_life = calloc(fs->modules.count, sizeof(*fs->module_life));
 	fs->tensor = calloc((size_t)wload_inventory_count(fs->inv) + 1, sizeof(*fs->tensor));
 	fs->own_open = calloc(fs->own.count, sizeof(*fs->own_open));
 	fs->shard_mode = calloc(shards, sizeof(*fs->shard_mode));
 	fs->shard_evictable = calloc(shards, sizeof(*fs->shard_evictable));
 	fs->held_bytes = calloc(shards, sizeof(*fs->held_bytes));
-	if (!fs->module_removed || !fs->tensor || !fs->own_open || !fs->shard_mode ||
-	    !fs->shard_evictable || !fs->held_bytes)
+	fs->recheck = calloc(shards, sizeof(*fs->recheck));
+	if (!fs->module_life || !fs->tensor || !fs->own_open || !fs->shard_mode ||
+	    !fs->shard_evictable || !fs->held_bytes || !fs->recheck)
 		return -ENOMEM;
 	return consumed_init(&fs->consumed, fs->inv);
 }
@@ -68,6 +70,7 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 	clock_gettime(CLOCK_REALTIME, &fs->mounted_at);
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_mutex_init(&fs->own_lock, NULL);
+	pthread_mutex_init(&fs->control_lock, NULL);
 
 	r = names_build(fs->inv, &fs->names, err);
 	if (r < 0)
@@ -88,20 +91,25 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 
 void fs_free(struct wloadfs *fs)
 {
+	/* The kernel sends no RELEASE for what is open when a session ends. */
+	control_release_all(fs);
+	ownfile_release_all(fs);
 	index_free(fs->index);
 	consumed_free(&fs->consumed);
-	free(fs->module_removed);
+	free(fs->module_life);
 	free(fs->tensor);
 	free(fs->own_open);
 	free(fs->shard_mode);
 	free(fs->shard_evictable);
 	free(fs->held_bytes);
+	free(fs->recheck);
 	own_free(&fs->own);
 	modules_free(&fs->modules);
 	names_free(&fs->names);
 	wload_checkpoint_close(fs->ckpt);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->own_lock);
+	pthread_mutex_destroy(&fs->control_lock);
 }
 
 struct wire *wire_of(void *userdata)

@@ -28,17 +28,19 @@ enum tensor_seen {
 
 struct tensor_state {
 	_Atomic uint8_t seen;	/* enum tensor_seen bits, only ever added */
-	_Atomic uint16_t opens; /* handles now, saturating */
+	_Atomic uint32_t opens; /* handles now */
 };
 
 /* One of the checkpoint's files while somebody has it open. */
 struct own_open {
-	uint32_t opens; /* under own_lock */
-	int backing_id; /* > 0: passthrough; under own_lock */
-	int fd;		/* served from here; under own_lock, valid while opens > 0 */
+	uint32_t opens;	   /* under own_lock, like the rest */
+	int backing_id;	   /* > 0: passthrough */
+	int fd;		   /* served from here; valid while opens > 0 */
+	uint64_t dev, ino; /* of the file behind it */
 };
 
 struct evictor;
+struct control_handle;
 
 struct wloadfs {
 	struct wload_checkpoint *ckpt;
@@ -62,22 +64,26 @@ struct wloadfs {
 
 	pthread_mutex_t lock; /* consumption: the next four */
 	struct consumed consumed;
-	_Atomic uint8_t *module_removed; /* a byte a folder of modules/: rmdir'ed */
-	_Atomic bool tensors_removed;	 /* rmdir'ed, like the next */
-	_Atomic bool npys_removed;
+	_Atomic uint8_t *module_life; /* of each folder of modules/, see node.h; odd: removed */
+	_Atomic uint8_t tensors_life, npys_life;
 	struct tensor_state *tensor; /* atomics, no lock */
 
 	pthread_mutex_t own_lock;
 	struct own_open *own_open; /* one an entry of own; under own_lock */
-	int passthrough_error;	   /* why the last backing file was refused, 0: none; own_lock */
+	int passthrough_error;	   /* why a backing file was refused, 0: none was; own_lock */
+	bool passthrough_tried;	   /* under own_lock */
 	_Atomic uint32_t passthrough_opens, served_opens; /* of the checkpoint's own files */
 
-	struct index_file *index; /* .wload/index.jsonl's line table, made at its first look-up */
+	pthread_mutex_t control_lock;
+	struct index_file *index; /* line table, made at its first look-up; under control_lock */
+	struct control_handle *controls; /* the open ones; under control_lock */
 
+	_Atomic bool stopping;	       /* the session ends: no more invalidation of pages */
 	_Atomic bool has_epoch;	       /* the kernel takes wire_increment_epoch() */
 	_Atomic uint64_t bytes_served; /* by READ */
 	_Atomic uint64_t evicted_bytes;
 	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */
+	_Atomic bool *recheck;	      /* of each shard: something was held since that look */
 };
 
 /* Builds all that needs no session: names, modules, own files, consumption.

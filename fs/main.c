@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "fs/cmdline.h"
+#include "fs/log.h"
 #include "fs/session.h"
 #include "fs/tree.h"
 #include "loader/base/cleanup.h"
@@ -25,20 +25,10 @@
 
 #define EXIT_USAGE 2
 
-static bool in_background; /* the terminal is gone: messages go to the system log */
-
-static void say(const char *text)
-{
-	if (in_background)
-		syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
-	else
-		(void)fprintf(stderr, "wloadfs: %s\n", text);
-}
-
 static void warn(void *ctx, const char *text)
 {
 	(void)ctx;
-	say(text);
+	log_say(text);
 }
 
 /* Looks at the mountpoint before anything is built: a folder, and not a dead mount. */
@@ -77,7 +67,7 @@ static void ready(void *ctx)
 		(void)dup2(null, fd);
 	if (null > 2)
 		close(null);
-	in_background = true;
+	log_to_syslog();
 }
 
 static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
@@ -95,7 +85,7 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 		const char *text;
 
 		for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
-			say(text);
+			log_say(text);
 		fs.shards_mode = cmdline->shards_mode;
 		fs.wire.want_passthrough = cmdline->shards_mode != SHARDS_SERVED;
 		fs.wire.want_direct_mmap = !cmdline->no_direct_mmap;
@@ -108,7 +98,7 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 		fs_free(&fs);
 	}
 	if (r < 0)
-		say(err.text);
+		log_say(err.text);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -126,6 +116,7 @@ static bool answers(const char *mountpoint)
 /* The parent's part: waits for the child's word, or its end. */
 static int wait_for_mount(pid_t child, int pipe_fd, const char *mountpoint)
 {
+	struct statfs fs;
 	char byte;
 	ssize_t n;
 	int status;
@@ -135,14 +126,15 @@ static int wait_for_mount(pid_t child, int pipe_fd, const char *mountpoint)
 	if (n == 1 && answers(mountpoint))
 		return EXIT_SUCCESS;
 	if (n == 1) {
-		say("the mount was made and does not answer");
+		log_say("the mount was made and does not answer");
 		kill(child, SIGTERM);
 	}
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	if (n == 1)
+	/* The child takes its mount away itself, unless it died: then what is there is dead too. */
+	if (n == 1 && statfs(mountpoint, &fs) < 0 && errno == ENOTCONN)
 		(void)umount2(mountpoint, MNT_DETACH);
-	else if (WIFSIGNALED(status))
+	if (n != 1 && WIFSIGNALED(status))
 		(void)fprintf(stderr, "wloadfs: the daemon died of signal %d\n", WTERMSIG(status));
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }

@@ -157,11 +157,14 @@ int mark_resolve(const struct wloadfs *fs, const struct command *command, struct
 	return 0;
 }
 
-/* The tensors that one mark_run() changed. */
+/* The tensors that one mark_run() changed: a bit each, so that no list of commands makes it larger.
+ */
 struct changed {
-	uint32_t *tensor;
-	size_t count, cap;
+	uint64_t *bits;
+	uint32_t tensors;
 };
+
+#define WORD_BITS 64u
 
 /* Marks one tensor; remembers it when its state changed. */
 static void mark_one(struct wloadfs *fs, struct action *action, struct changed *changed,
@@ -172,16 +175,27 @@ static void mark_one(struct wloadfs *fs, struct action *action, struct changed *
 	if (restore ? !consumed_clear(&fs->consumed, tensor) : !consumed_set(&fs->consumed, tensor))
 		return;
 	action->changed++;
-	changed->tensor[changed->count++] = tensor;
+	changed->bits[tensor / WORD_BITS] |= 1ull << tensor % WORD_BITS;
 }
 
-/* Folders that were removed come back with anything that is restored: their names are static. */
-static void restore_folders(struct wloadfs *fs)
+/* Gives a folder that was removed its next life. */
+static void revive(_Atomic uint8_t *life)
 {
-	fs->tensors_removed = false;
-	fs->npys_removed = false;
-	for (uint32_t i = 0; i < fs->modules.count; i++)
-		fs->module_removed[i] = false;
+	if (atomic_load(life) % 2)
+		atomic_fetch_add(life, 1);
+}
+
+/* Removed folders come back with what they hold: names are static. fs->lock held. */
+static void restore_folders(struct wloadfs *fs, const struct action *action)
+{
+	revive(&fs->tensors_life);
+	revive(&fs->npys_life);
+	for (uint32_t i = 0; i < fs->modules.count; i++) {
+		const struct module *module = &fs->modules.module[i];
+
+		if (i == 0 || (module->first < action->end && module->end > action->first))
+			revive(&fs->module_life[i]);
+	}
 }
 
 static void mark_action(struct wloadfs *fs, struct action *action, struct changed *changed)
@@ -193,64 +207,70 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 	else
 		for (uint32_t rank = action->first; rank < action->end; rank++)
 			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
-	if (action->verb == COMMAND_RESTORE && action->changed)
-		restore_folders(fs);
+	if (action->verb == COMMAND_RESTORE)
+		restore_folders(fs, action);
 }
 
-static int by_index(const void *a, const void *b)
+/* The first changed tensor at or behind `from`; changed->tensors behind the last. */
+static uint32_t next_changed(const struct changed *changed, uint32_t from)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	while (from < changed->tensors) {
+		uint64_t word = changed->bits[from / WORD_BITS] >> from % WORD_BITS;
 
-	return (x > y) - (x < y);
+		if (word) {
+			from += (uint32_t)__builtin_ctzll(word);
+			break;
+		}
+		from = (from / WORD_BITS + 1) * WORD_BITS;
+	}
+	return from < changed->tensors ? from : changed->tensors;
 }
 
 /* Makes the names of the changed tensors fail, or come back. */
 static void forget_changed_names(struct wloadfs *fs, const struct changed *changed)
 {
-	size_t known = 0;
+	uint32_t known = 0, t;
 
-	for (size_t i = 0; i < changed->count; i++)
-		known += atomic_load(&fs->tensor[changed->tensor[i]].seen) != 0;
+	for (t = next_changed(changed, 0); t < changed->tensors; t = next_changed(changed, t + 1))
+		known += atomic_load(&fs->tensor[t].seen) != 0;
 	if (known >= EPOCH_FROM_NAMES && increment_epoch(fs))
 		return;
-	for (size_t i = 0; known && i < changed->count; i++)
-		forget_names(fs, changed->tensor[i]);
+	for (t = next_changed(changed, 0); known && t < changed->tensors;
+	     t = next_changed(changed, t + 1))
+		forget_names(fs, t);
 }
 
-/* Evicts the changed tensors that are consumed, shard by shard in disk order. */
-static void evict_changed(struct wloadfs *fs, const struct changed *changed)
+/* Evicts the changed tensors of one shard that are consumed. */
+static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, uint32_t shard)
 {
-	size_t end;
+	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
+	uint32_t few[SHARD_FROM_TENSORS], count = 0, t;
 
-	for (size_t at = 0; at < changed->count; at = end) {
-		uint32_t shard = wload_inventory_tensor(fs->inv, changed->tensor[at]).shard;
-		uint32_t shard_end = wload_checkpoint_shard(fs->ckpt, shard)->end;
-
-		for (end = at; end < changed->count && changed->tensor[end] < shard_end; end++)
-			evict_mapped(fs, changed->tensor[end]);
-		if (end - at > SHARD_FROM_TENSORS)
-			evict_shard(fs, shard);
-		else
-			for (size_t i = at; i < end; i++)
-				evict_tensor(fs, changed->tensor[i]);
+	for (t = next_changed(changed, s->first); t < s->end; t = next_changed(changed, t + 1)) {
+		evict_mapped(fs, t);
+		if (count < SHARD_FROM_TENSORS)
+			few[count] = t;
+		count++;
 	}
+	if (count > SHARD_FROM_TENSORS)
+		evict_shard(fs, shard);
+	else
+		for (uint32_t i = 0; i < count; i++)
+			evict_tensor(fs, few[i]);
 }
 
 int mark_run(struct wloadfs *fs, struct action *actions, size_t count)
 {
-	struct changed changed = {0};
-	size_t most = 0;
+	uint32_t tensors = wload_inventory_count(fs->inv);
+	CLEANUP_FREE uint64_t *bits = calloc(tensors / WORD_BITS + 1, sizeof(*bits));
+	struct changed changed = {.bits = bits, .tensors = tensors};
 
-	for (size_t i = 0; i < count; i++)
-		most += actions[i].verb == COMMAND_KEY ? 1 : actions[i].end - actions[i].first;
-	changed.tensor = malloc((most ? most : 1) * sizeof(*changed.tensor));
-	if (!changed.tensor)
+	if (!bits)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		mark_action(fs, &actions[i], &changed);
-	qsort(changed.tensor, changed.count, sizeof(*changed.tensor), by_index);
 	forget_changed_names(fs, &changed);
-	evict_changed(fs, &changed);
-	free(changed.tensor);
+	for (uint32_t shard = 0; shard < wload_checkpoint_shard_count(fs->ckpt); shard++)
+		evict_changed_in(fs, &changed, shard);
 	return 0;
 }

@@ -4,13 +4,17 @@
 
 /* Node ids: what a file is, said by its number.
  *
- *   63      48 47      40 39 32 31                0
- *   [    0    ][  kind   ][ 0  ][      index      ]
+ *   63      48 47      40 39      32 31                0
+ *   [    0    ][  kind   ][  life   ][      index      ]
  *
- * The root is FUSE's 1. A tensor is immutable and `restore` brings back the very same object, so an
- * id never changes its meaning: FORGET needs no bookkeeping, and there is no generation to raise
- * (with one, a name that another folder's dentry still holds would name a second inode, with pages
- * of its own to evict). tensors/NAME and modules/… share an id; npy/NAME.npy has its own. */
+ * The root is FUSE's 1. A tensor is immutable and `restore` brings back the very same object, so
+ * its id never changes its meaning: FORGET needs no bookkeeping, and there is no generation to
+ * raise (with one, a name that another folder's dentry still holds would name a second inode, with
+ * pages of its own to evict). tensors/NAME and modules/… share an id; npy/NAME.npy has its own.
+ *
+ * A folder that was removed is dead to the kernel for as long as somebody holds it, so one that
+ * comes back is another: its life, 0 at first, is raised by rmdir (odd: removed) and by restore
+ * (even). */
 
 #include <stdint.h>
 
@@ -31,6 +35,7 @@ enum control_file { CONTROL_STATS, CONTROL_INDEX, CONTROL_CONSUME, CONTROL_FILE_
 struct node {
 	enum node_kind kind;
 	uint32_t index;
+	uint8_t life; /* of a folder of a view; else 0 */
 };
 
 #define NODE_ROOT_ID 1u
@@ -39,15 +44,15 @@ static inline uint64_t node_id(struct node node)
 {
 	if (node.kind == NODE_OWN && node.index == 0)
 		return NODE_ROOT_ID;
-	return (uint64_t)node.kind << 40 | node.index;
+	return (uint64_t)node.kind << 40 | (uint64_t)node.life << 32 | node.index;
 }
 
 /* Decodes an id that node_id() made; the kernel sends no others. */
 static inline struct node node_from_id(uint64_t id)
 {
 	if (id == NODE_ROOT_ID)
-		return (struct node){NODE_OWN, 0};
-	return (struct node){(enum node_kind)(id >> 40), (uint32_t)id};
+		return (struct node){.kind = NODE_OWN};
+	return (struct node){(enum node_kind)(id >> 40), (uint32_t)id, (uint8_t)(id >> 32)};
 }
 
 #endif

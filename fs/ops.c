@@ -18,7 +18,8 @@
 #define STATFS_BLOCK   512
 #define PROTOCOL_EPOCH 44 /* 7.44, Linux 6.16, has FUSE_NOTIFY_INC_EPOCH */
 #define TIMEOUT_NAME   86400.0
-#define DOTS	       2 /* cookies 1 and 2 are behind "." and ".." */
+#define DOTS	       2   /* cookies 1 and 2 are behind "." and ".." */
+#define PLUS_ENTRY_MIN 128 /* bytes that an entry of READDIRPLUS takes at least (152 in 7.9) */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -27,6 +28,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* Nothing changes behind the kernel's back without our telling it. */
 	conn->want &= ~(unsigned int)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
 				      FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	/* With it, the kernel would cut its own view of a file whose O_TRUNC an open let pass. */
+	conn->want &= ~(unsigned int)FUSE_CAP_ATOMIC_O_TRUNC;
 	conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
 	conn->max_background = MAX_BACKGROUND;
 	fs->has_epoch = fs->wire.kernel_minor >= PROTOCOL_EPOCH;
@@ -60,6 +63,15 @@ static int fill_entry(struct wloadfs *fs, struct node node, struct fuse_entry_pa
 	return r;
 }
 
+/* A tensor consumed while the reply that shows it was on its way: what the kernel keeps of that
+ * must not outlive it. */
+static void check_shown(struct wloadfs *fs, struct node node)
+{
+	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY) &&
+	    consumed_has(&fs->consumed, node.index))
+		evict_attributes(fs, node.index);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct wloadfs *fs = fs_of(req);
@@ -69,10 +81,12 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (r == 0)
 		r = fill_entry(fs, node, &entry);
-	if (r < 0)
+	if (r < 0) {
 		fuse_reply_err(req, -r);
-	else
-		fuse_reply_entry(req, &entry);
+		return;
+	}
+	fuse_reply_entry(req, &entry);
+	check_shown(fs, node);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -187,11 +201,12 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 	struct wloadfs *fs = fs_of(req);
 	struct node folder = node_from_id(ino);
 	CLEANUP_FREE char *buf = malloc(size);
+	CLEANUP_FREE struct node *shown = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*shown));
 	struct tree_entry entry;
 	uint64_t cookie = (uint64_t)off;
-	size_t used = 0;
+	size_t used = 0, shown_count = 0;
 
-	if (!buf) {
+	if (!buf || !shown) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -201,8 +216,12 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		if (n > size - used)
 			break;
 		used += n;
+		if (plus)
+			shown[shown_count++] = entry.node;
 	}
 	fuse_reply_buf(req, buf, used);
+	while (shown_count)
+		check_shown(fs, shown[--shown_count]);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -238,16 +257,15 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* Removes an emptied folder of a view; `restore` brings it back. */
 static int remove_folder(struct wloadfs *fs, struct node folder)
 {
-	if (folder.kind != NODE_MODULE && folder.kind != NODE_TENSORS && folder.kind != NODE_NPYS)
+	_Atomic uint8_t *life = tree_life(fs, folder);
+	LOCK_SCOPE(&fs->lock);
+
+	if (!life)
 		return -EPERM;
 	if (!tree_is_empty(fs, folder))
 		return -ENOTEMPTY;
-	if (folder.kind == NODE_MODULE)
-		fs->module_removed[folder.index] = true;
-	else if (folder.kind == NODE_TENSORS)
-		fs->tensors_removed = true;
-	else
-		fs->npys_removed = true;
+	if (atomic_load(life) == folder.life)
+		atomic_fetch_add(life, 1);
 	return 0;
 }
 

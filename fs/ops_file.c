@@ -35,7 +35,7 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
 	fi->nonseekable = file == CONTROL_CONSUME;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		control_release(handle);
+		control_release(fs, handle);
 }
 
 static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
@@ -62,7 +62,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct wloadfs *fs = fs_of(req);
 	struct node node = node_from_id(ino);
 
-	if (node.kind != NODE_CONTROL && (fi->flags & O_ACCMODE) != O_RDONLY) {
+	if (node.kind != NODE_CONTROL &&
+	    ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC)) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
@@ -83,7 +84,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /* A worker's buffer for READ replies, kept for its life: a fresh one of 1 MiB a request would be
- * zeroed by the kernel every time. */
+ * zeroed by the kernel every time. The key is the one thing here that is the process's: libfuse's
+ * threads have no other place that is freed with them. */
 struct read_buffer {
 	char *buf;
 	size_t len;
@@ -184,7 +186,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct node node = node_from_id(ino);
 
 	if (node.kind == NODE_CONTROL)
-		control_release(control_of(fi));
+		control_release(fs, control_of(fi));
 	else if (node.kind == NODE_OWN)
 		ownfile_release(fs, node.index);
 	else

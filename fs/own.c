@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/own.h"
 #include "loader/base/checked.h"
@@ -72,6 +73,8 @@ static int add_entry(struct scan *scan, uint32_t parent, const char *name, const
 		.depth = own->count ? own->entry[parent].depth + 1 : 0,
 		.folder = folder,
 		.mode = st->st_mode & 0777,
+		.gid = st->st_gid,
+		.link_fd = -1,
 		.bytes = folder ? 0 : (uint64_t)st->st_size,
 		.dev = st->st_dev,
 		.ino = st->st_ino,
@@ -80,6 +83,22 @@ static int add_entry(struct scan *scan, uint32_t parent, const char *name, const
 	if (!entry->name)
 		return wload_fail(err, ENOMEM, "out of memory for the checkpoint's files");
 	own->count++;
+	return 0;
+}
+
+/* Keeps what a symbolic link leads to. Shards are open anyway. */
+static int keep_link(struct scan *scan, int folder_fd, const char *name, struct wload_error *err)
+{
+	struct own_entry *entry = &scan->own.entry[scan->own.count - 1];
+	struct stat st;
+
+	if (entry->shard != OWN_NO_SHARD ||
+	    fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISLNK(st.st_mode))
+		return 0;
+	entry->link_fd = openat(folder_fd, name, O_PATH | O_CLOEXEC);
+	if (entry->link_fd < 0)
+		return wload_fail(err, errno, "cannot follow the link '%s' of the checkpoint: %s",
+				  name, strerror(errno));
 	return 0;
 }
 
@@ -122,6 +141,7 @@ static int scan_one(struct scan *scan, uint32_t folder, int fd, const char *name
 {
 	const char *why;
 	struct stat st;
+	int r;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return 0;
@@ -136,7 +156,8 @@ static int scan_one(struct scan *scan, uint32_t folder, int fd, const char *name
 		warn_entry(scan, folder, name, why);
 		return 0;
 	}
-	return add_entry(scan, folder, name, &st, err);
+	r = add_entry(scan, folder, name, &st, err);
+	return r < 0 ? r : keep_link(scan, fd, name, err);
 }
 
 static int by_name(const void *a, const void *b)
@@ -230,8 +251,11 @@ int own_read(const struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t sk
 
 void own_free(struct own *own)
 {
-	for (uint32_t i = 0; i < own->count; i++)
+	for (uint32_t i = 0; i < own->count; i++) {
 		free(own->entry[i].name);
+		if (own->entry[i].link_fd >= 0)
+			close(own->entry[i].link_fd);
+	}
 	free(own->entry);
 	*own = (struct own){0};
 }
@@ -254,12 +278,13 @@ uint32_t own_find(const struct own *own, uint32_t folder, const char *name)
 	return OWN_NONE;
 }
 
-char *own_path(const struct own *own, uint32_t index)
+/* The entry's path from its ancestor `base`. */
+static char *path_from(const struct own *own, uint32_t base, uint32_t index)
 {
 	size_t len = 0, at;
 	char *path;
 
-	for (uint32_t i = index; i != 0; i = own->entry[i].parent)
+	for (uint32_t i = index; i != base; i = own->entry[i].parent)
 		len += strlen(own->entry[i].name) + 1;
 	if (len == 0)
 		return strdup(".");
@@ -267,7 +292,7 @@ char *own_path(const struct own *own, uint32_t index)
 	if (!path)
 		return NULL;
 	path[at = len - 1] = '\0';
-	for (uint32_t i = index; i != 0; i = own->entry[i].parent) {
+	for (uint32_t i = index; i != base; i = own->entry[i].parent) {
 		size_t part = strlen(own->entry[i].name);
 
 		at -= part;
@@ -278,33 +303,63 @@ char *own_path(const struct own *own, uint32_t index)
 	return path;
 }
 
+char *own_path(const struct own *own, uint32_t index)
+{
+	return path_from(own, 0, index);
+}
+
+/* A descriptor from which the entry is reached without following a link: of the entry itself, when
+ * it was one, else of the nearest folder that was one, or of the root.
+ *
+ * ret_path  from there; allocated; NULL for the entry itself */
+static int reach(const struct own *own, const struct wload_checkpoint *ckpt, uint32_t index,
+		 int *ret_fd, char **ret_path)
+{
+	uint32_t base = index;
+
+	while (base != 0 && own->entry[base].link_fd < 0)
+		base = own->entry[base].parent;
+	*ret_fd = base ? own->entry[base].link_fd : wload_checkpoint_folder_fd(ckpt);
+	*ret_path = base == index ? NULL : path_from(own, base, index);
+	return base == index || *ret_path ? 0 : -ENOMEM;
+}
+
 int own_stat(const struct own *own, const struct wload_checkpoint *ckpt, uint32_t index,
 	     struct stat *ret)
 {
-	CLEANUP_FREE char *path = own_path(own, index);
+	CLEANUP_FREE char *path = NULL;
+	int fd, r = reach(own, ckpt, index, &fd, &path);
 
-	if (!path)
-		return -ENOMEM;
-	return fstatat(wload_checkpoint_folder_fd(ckpt), path, ret, 0) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	return fstatat(fd, path ? path : "", ret, path ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* Opens again, for reading, what a descriptor is open on. */
+static int reopen(int fd)
+{
+	char link[64];
+	int again;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	again = open(link, O_RDONLY | O_CLOEXEC);
+	return again < 0 ? -errno : again;
 }
 
 int own_open_file(const struct own *own, const struct wload_checkpoint *ckpt, uint32_t index)
 {
-	CLEANUP_FREE char *path = own_path(own, index);
-	char link[64];
-	int fd;
+	CLEANUP_FREE char *path = NULL;
+	int fd, r;
 
+	if (own->entry[index].shard != OWN_NO_SHARD)
+		return reopen(wload_checkpoint_shard(ckpt, own->entry[index].shard)->fd);
+	r = reach(own, ckpt, index, &fd, &path);
+	if (r < 0)
+		return r;
 	if (!path)
-		return -ENOMEM;
-	if (own->entry[index].shard != OWN_NO_SHARD) {
-		const struct wload_shard *shard =
-			wload_checkpoint_shard(ckpt, own->entry[index].shard);
-
-		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", shard->fd);
-		fd = open(link, O_RDONLY | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-	}
-	fd = openat(wload_checkpoint_folder_fd(ckpt), path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		return reopen(fd);
+	fd = openat(fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }

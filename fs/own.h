@@ -3,8 +3,9 @@
 #define WLOADFS_OWN_H
 
 /* The checkpoint's own files and folders, as they were when the mount began: a static tree, read
- * once. Symbolic links (Hugging Face cache snapshots) are followed and appear as what they lead to.
- */
+ * once. Symbolic links (Hugging Face cache snapshots) are followed then, and appear as what they
+ * led to; none is followed later, when its target might lie below our own mountpoint and following
+ * it would wait for ourselves. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,8 @@ struct own_entry {
 	uint32_t depth;
 	bool folder;
 	mode_t mode; /* permission bits only */
+	gid_t gid;
+	int link_fd; /* O_PATH, of what a symbolic link led to when the mount began; else -1 */
 	uint64_t bytes;
 	uint64_t dev, ino;
 	struct timespec mtime;

@@ -12,6 +12,14 @@
 void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fuse_file_info *fi);
 void ownfile_release(struct wloadfs *fs, uint32_t index);
 
+/* Closes what is still open when the session has ended. */
+void ownfile_release_all(struct wloadfs *fs);
+
+/* Whether the kernel takes shards as backing files; tries one where none was opened yet.
+ *
+ * Returns 0, or the errno with which one was refused. */
+int ownfile_passthrough(struct wloadfs *fs);
+
 /* The descriptor to serve a READ from; valid while the file is open. */
 int ownfile_fd(struct wloadfs *fs, uint32_t index);
 

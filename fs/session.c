@@ -1,40 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a mount (session.h). Teardown goes backwards, the evictor first: it may be waiting for reads
- * that only a running session answers. */
+/* Runs a mount (session.h). The evictor ends before the workers do, on a signal by signals.c; when
+ * the mount was taken away from outside, the connection is gone and nothing waits for anything. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fs/evict.h"
+#include "fs/log.h"
 #include "fs/ops.h"
 #include "fs/session.h"
+#include "fs/signals.h"
 #include "loader/base/cleanup.h"
 
 #define THREADS_DEFAULT_MIN 4u
 #define THREADS_DEFAULT_MAX 64u
-
-/* libfuse says why something failed through its log alone: the last line is kept for our message.
- */
-static char last_log[256];
-static bool log_through;
-
-static void keep_log(enum fuse_log_level level, const char *fmt, va_list args)
-{
-	size_t len;
-
-	if (log_through && level > FUSE_LOG_ERR) {
-		(void)vfprintf(stderr, fmt, args);
-		return;
-	}
-	(void)vsnprintf(last_log, sizeof(last_log), fmt, args);
-	len = strlen(last_log);
-	while (len && last_log[len - 1] == '\n')
-		last_log[--len] = '\0';
-	if (log_through)
-		(void)fprintf(stderr, "wloadfs: %s\n", last_log);
-}
 
 /* Adds -o options of our own: what the mount is, and that the kernel checks permissions, without
  * which allow_other would let any user consume. */
@@ -86,20 +68,27 @@ static int serve(struct wloadfs *fs, const struct cmdline *cmdline)
 	return r;
 }
 
-/* With the session mounted: attaches, starts the evictor, serves. */
+/* With the session mounted: attaches, starts the threads beside the workers, serves. */
 static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const char *mountpoint,
 		       void (*ready)(void *ctx), void *ctx, struct wload_error *err)
 {
+	struct signals *signals = NULL;
 	int r = wire_attach(&fs->wire, fs->session);
 
 	if (r == 0)
 		r = evictor_start(fs);
-	if (r < 0)
+	if (r == 0)
+		r = signals_start(fs, &signals);
+	if (r < 0) {
+		if (fs->evictor)
+			evictor_stop(fs);
 		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
 				  strerror(-r));
+	}
 	ready(ctx);
 	r = serve(fs, cmdline);
-	evictor_stop(fs, mountpoint);
+	signals_stop(signals);
+	evictor_stop(fs);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
 	return 0;
@@ -108,33 +97,24 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 int session_run(struct wloadfs *fs, struct cmdline *cmdline, const char *mountpoint,
 		void (*ready)(void *ctx), void *ctx, struct wload_error *err)
 {
+	const char *why = log_fuse_collected();
 	int r = add_options(fs, &cmdline->args);
 
-	if (r < 0)
-		return wload_fail(err, ENOMEM, "out of memory for cmdline");
-	if (cmdline->debug && fuse_opt_add_arg(&cmdline->args, "-d") < 0)
-		return wload_fail(err, ENOMEM, "out of memory for cmdline");
-	fuse_set_log_func(keep_log);
-	log_through = cmdline->debug;
+	if (r < 0 || (cmdline->debug && fuse_opt_add_arg(&cmdline->args, "-d") < 0))
+		return wload_fail(err, ENOMEM, "out of memory for options");
+	log_fuse_collect();
 	fs->session = fuse_session_new(&cmdline->args, &ops_table, sizeof(ops_table), fs);
 	if (!fs->session)
-		return wload_fail(err, EINVAL, "cannot mount on '%s': %s", mountpoint, last_log);
-	r = -EIO;
-	if (fuse_set_signal_handlers(fs->session) < 0) {
-		wload_fail(err, EIO, "cannot set signal handlers");
-		goto destroy;
-	}
+		return wload_fail(err, EINVAL, "cannot mount on '%s': %s", mountpoint, why);
 	if (fuse_session_mount(fs->session, mountpoint) < 0) {
-		wload_fail(err, EIO, "cannot mount on '%s': %s", mountpoint,
-			   last_log[0] ? last_log : "mounting failed");
-		goto remove_handlers;
+		r = wload_fail(err, EIO, "cannot mount on '%s': %s", mountpoint,
+			       why[0] ? why : "fusermount3 refused");
+	} else {
+		log_fuse_say(cmdline->debug);
+		r = run_mounted(fs, cmdline, mountpoint, ready, ctx, err);
+		fuse_session_unmount(fs->session);
 	}
-	log_through = true;
-	r = run_mounted(fs, cmdline, mountpoint, ready, ctx, err);
-	fuse_session_unmount(fs->session);
-remove_handlers:
-	fuse_remove_signal_handlers(fs->session);
-destroy:
 	fuse_session_destroy(fs->session);
+	evictor_free(fs);
 	return r;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/ownfile.h"
 #include "fs/stats.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/pagecache.h"
@@ -48,11 +49,8 @@ static void add_shards_mode(struct text *text, struct wloadfs *fs)
 {
 	static const char *const asked[] = {"auto", "passthrough", "served"};
 	const char *why = NULL;
-	int refused;
+	int refused = ownfile_passthrough(fs);
 
-	pthread_mutex_lock(&fs->own_lock);
-	refused = fs->passthrough_error;
-	pthread_mutex_unlock(&fs->own_lock);
 	if (fs->shards_mode == SHARDS_SERVED)
 		why = "asked for";
 	else if (!fs->wire.passthrough)

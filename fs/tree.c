@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names, attributes and listings of the mount's tree. What differs by kind of node is in the
- * `folders` table: how a name is found in it and how its entries are walked. */
+/* Names, attributes and listings of the mount's tree, one function for each kind of folder. */
 
 #include <errno.h>
 #include <string.h>
@@ -18,10 +17,10 @@ static const struct {
 	const char *name;
 	struct node node;
 } views[] = {
-	{"tensors", {NODE_TENSORS, 0}},
-	{"modules", {NODE_MODULE, 0}},
-	{"npy", {NODE_NPYS, 0}},
-	{".wload", {NODE_CONTROLS, 0}},
+	{"tensors", {.kind = NODE_TENSORS}},
+	{"modules", {.kind = NODE_MODULE}},
+	{"npy", {.kind = NODE_NPYS}},
+	{".wload", {.kind = NODE_CONTROLS}},
 };
 #define VIEW_COUNT (sizeof(views) / sizeof(views[0]))
 
@@ -38,18 +37,29 @@ const char *tree_control_name(enum control_file file)
 	return control_names[file];
 }
 
-static bool view_removed(const struct wloadfs *fs, struct node view)
+_Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder)
 {
-	switch (view.kind) {
+	switch (folder.kind) {
 	case NODE_TENSORS:
-		return fs->tensors_removed;
+		return (_Atomic uint8_t *)&fs->tensors_life;
 	case NODE_NPYS:
-		return fs->npys_removed;
+		return (_Atomic uint8_t *)&fs->npys_life;
 	case NODE_MODULE:
-		return fs->module_removed[view.index];
+		return &fs->module_life[folder.index];
 	default:
-		return false;
+		return NULL;
 	}
+}
+
+/* The folder in its present life. Returns false while it is removed. */
+static bool alive(const struct wloadfs *fs, struct node folder, struct node *ret)
+{
+	const _Atomic uint8_t *life = tree_life(fs, folder);
+
+	*ret = folder;
+	if (life)
+		ret->life = atomic_load(life);
+	return ret->life % 2 == 0;
 }
 
 /* ---- lookup ---- */
@@ -59,7 +69,7 @@ static int find_tensor(const struct wloadfs *fs, uint32_t tensor, enum node_kind
 {
 	if (consumed_has(&fs->consumed, tensor))
 		return -ENOENT;
-	*ret = (struct node){kind, tensor};
+	*ret = (struct node){.kind = kind, .index = tensor};
 	return 0;
 }
 
@@ -71,15 +81,12 @@ static int lookup_root_or_own(const struct wloadfs *fs, uint32_t folder, const c
 	for (size_t i = 0; folder == 0 && i < VIEW_COUNT; i++) {
 		if (strcmp(name, views[i].name) != 0)
 			continue;
-		if (view_removed(fs, views[i].node))
-			return -ENOENT;
-		*ret = views[i].node;
-		return 0;
+		return alive(fs, views[i].node, ret) ? 0 : -ENOENT;
 	}
 	own = own_find(&fs->own, folder, name);
 	if (own == OWN_NONE)
 		return -ENOENT;
-	*ret = (struct node){NODE_OWN, own};
+	*ret = (struct node){.kind = NODE_OWN, .index = own};
 	return 0;
 }
 
@@ -105,17 +112,14 @@ static int lookup_module(const struct wloadfs *fs, uint32_t module, const char *
 		return r;
 	if (entry.module == MODULE_NONE)
 		return find_tensor(fs, entry.tensor, NODE_TENSOR, ret);
-	if (fs->module_removed[entry.module])
-		return -ENOENT;
-	*ret = (struct node){NODE_MODULE, entry.module};
-	return 0;
+	return alive(fs, (struct node){NODE_MODULE, entry.module, 0}, ret) ? 0 : -ENOENT;
 }
 
 static int lookup_control(const char *name, struct node *ret)
 {
 	for (uint32_t i = 0; i < CONTROL_FILE_COUNT; i++)
 		if (strcmp(name, control_names[i]) == 0) {
-			*ret = (struct node){NODE_CONTROL, i};
+			*ret = (struct node){.kind = NODE_CONTROL, .index = i};
 			return 0;
 		}
 	return -ENOENT;
@@ -153,17 +157,25 @@ static void set_file(struct stat *st, mode_t mode, uint64_t bytes)
 	st->st_blocks = bytes ? (blkcnt_t)((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES) : 1;
 }
 
-static void set_folder(struct stat *st)
+static void set_folder(struct stat *st, mode_t mode)
 {
-	st->st_mode = S_IFDIR | 0755;
+	st->st_mode = S_IFDIR | mode;
 	st->st_nlink = 1; /* not counted: no tool may conclude anything about subfolders */
 	st->st_blocks = 1;
 }
 
-/* Others may read what they may read of the file behind it. */
-static mode_t shown_mode(mode_t behind)
+/* What the group and others may do with the file or folder behind: they get no more here. The group
+ * that is shown is the daemon's, so the group's rights count only where it is that one too. */
+static mode_t others_mode(const struct wloadfs *fs, mode_t behind, gid_t gid)
 {
-	return 0600 | (behind & 0044);
+	mode_t others = behind & 0005, group = gid == fs->gid ? behind & 0050 : others << 3;
+
+	return group | others;
+}
+
+static mode_t file_mode(const struct wloadfs *fs, mode_t behind, gid_t gid)
+{
+	return 0600 | (others_mode(fs, behind, gid) & 0044);
 }
 
 static int stat_tensor(const struct wloadfs *fs, struct node node, struct stat *st)
@@ -178,7 +190,7 @@ static int stat_tensor(const struct wloadfs *fs, struct node node, struct stat *
 	 * first. */
 	if (gone && (atomic_load(&fs->tensor[node.index].opens) == 0 || !fs->has_epoch))
 		return -ENOENT;
-	set_file(st, shown_mode(fs->shard_mode[tensor.shard]), header + tensor.bytes);
+	set_file(st, fs->shard_mode[tensor.shard], header + tensor.bytes);
 	st->st_nlink = gone ? 0 : node.kind == NODE_TENSOR ? 2 : 1;
 	st->st_mtim.tv_sec = shard->mtime_ns / 1000000000;
 	st->st_mtim.tv_nsec = shard->mtime_ns % 1000000000;
@@ -188,18 +200,19 @@ static int stat_tensor(const struct wloadfs *fs, struct node node, struct stat *
 static int stat_own(const struct wloadfs *fs, uint32_t index, struct stat *st)
 {
 	const struct own_entry *entry = &fs->own.entry[index];
+	struct stat now;
 
-	if (entry->folder) {
-		set_folder(st);
-	} else {
-		struct stat now;
-
-		set_file(st, shown_mode(entry->mode), entry->bytes);
-		/* A small file may be edited beside the mount; a shard may not (ESTALE at open). */
-		if (entry->shard == OWN_NO_SHARD && own_stat(&fs->own, fs->ckpt, index, &now) == 0)
-			set_file(st, shown_mode(now.st_mode), (uint64_t)now.st_size);
-	}
 	st->st_mtim = entry->mtime;
+	if (entry->folder) {
+		set_folder(st, 0700 | others_mode(fs, entry->mode, entry->gid));
+		return 0;
+	}
+	set_file(st, file_mode(fs, entry->mode, entry->gid), entry->bytes);
+	/* A small file may be edited beside the mount; a shard may not (ESTALE at open). */
+	if (entry->shard == OWN_NO_SHARD && own_stat(&fs->own, fs->ckpt, index, &now) == 0) {
+		set_file(st, file_mode(fs, now.st_mode, now.st_gid), (uint64_t)now.st_size);
+		st->st_mtim = now.st_mtim;
+	}
 	return 0;
 }
 
@@ -233,11 +246,16 @@ int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret)
 		r = stat_control(fs, (enum control_file)node.index, &st);
 		break;
 	default:
-		set_folder(&st);
+		set_folder(&st, 0755);
 	}
 	st.st_atim = st.st_ctim = st.st_mtim;
 	*ret = st;
 	return r;
+}
+
+mode_t tree_shard_mode(const struct wloadfs *fs, const struct stat *st)
+{
+	return file_mode(fs, st->st_mode, st->st_gid);
 }
 
 bool tree_is_folder(const struct wloadfs *fs, struct node node)
@@ -268,9 +286,8 @@ static bool entry_own(const struct wloadfs *fs, uint32_t folder, uint64_t at,
 	const struct own_entry *dir = &fs->own.entry[folder];
 
 	for (; folder == 0 && at < VIEW_COUNT; at++) {
-		if (view_removed(fs, views[at].node))
+		if (!alive(fs, views[at].node, &ret->node))
 			continue;
-		ret->node = views[at].node;
 		ret->name = views[at].name;
 		ret->next = at + 1;
 		return true;
@@ -279,7 +296,7 @@ static bool entry_own(const struct wloadfs *fs, uint32_t folder, uint64_t at,
 	at -= folder == 0 ? VIEW_COUNT : 0;
 	if (at >= dir->child_count)
 		return false;
-	ret->node = (struct node){NODE_OWN, dir->first_child + (uint32_t)at};
+	ret->node = (struct node){.kind = NODE_OWN, .index = dir->first_child + (uint32_t)at};
 	ret->name = fs->own.entry[ret->node.index].name;
 	return true;
 }
@@ -296,7 +313,8 @@ static bool entry_flat(const struct wloadfs *fs, bool npy, uint64_t at, struct t
 			continue;
 		name_to_file(tensor.name, strlen(tensor.name), npy ? NPY_SUFFIX : "",
 			     ret->name_buf);
-		ret->node = (struct node){npy ? NODE_NPY : NODE_TENSOR, (uint32_t)at};
+		ret->node =
+			(struct node){.kind = npy ? NODE_NPY : NODE_TENSOR, .index = (uint32_t)at};
 		ret->name = ret->name_buf;
 		ret->next = at + 1;
 		return true;
@@ -308,20 +326,21 @@ static bool entry_module(const struct wloadfs *fs, uint32_t module, uint64_t at,
 			 struct tree_entry *ret)
 {
 	struct module_entry entry;
+	bool shown = false;
 
-	for (; at <= UINT32_MAX && modules_entry(&fs->modules, module, (uint32_t)at, &entry);
-	     at = entry.next) {
-		if (entry.module == MODULE_NONE ? consumed_has(&fs->consumed, entry.tensor)
-						: fs->module_removed[entry.module])
-			continue;
-		ret->node = entry.module == MODULE_NONE ? (struct node){NODE_TENSOR, entry.tensor}
-							: (struct node){NODE_MODULE, entry.module};
-		memcpy(ret->name_buf, entry.file, sizeof(entry.file));
-		ret->name = ret->name_buf;
-		ret->next = entry.next;
-		return true;
-	}
-	return false;
+	for (; !shown && at <= UINT32_MAX &&
+	       modules_entry(&fs->modules, module, (uint32_t)at, &entry);
+	     at = entry.next)
+		shown = entry.module == MODULE_NONE
+				? find_tensor(fs, entry.tensor, NODE_TENSOR, &ret->node) == 0
+				: alive(fs, (struct node){NODE_MODULE, entry.module, 0},
+					&ret->node);
+	if (!shown)
+		return false;
+	memcpy(ret->name_buf, entry.file, sizeof(entry.file));
+	ret->name = ret->name_buf;
+	ret->next = entry.next;
+	return true;
 }
 
 bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
@@ -338,7 +357,7 @@ bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
 	case NODE_CONTROLS:
 		if (cookie >= CONTROL_FILE_COUNT)
 			return false;
-		ret->node = (struct node){NODE_CONTROL, (uint32_t)cookie};
+		ret->node = (struct node){.kind = NODE_CONTROL, .index = (uint32_t)cookie};
 		ret->name = control_names[cookie];
 		ret->next = cookie + 1;
 		return true;

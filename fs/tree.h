@@ -22,6 +22,12 @@ int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret);
 
 bool tree_is_folder(const struct wloadfs *fs, struct node node);
 
+/* The permissions that the tensors of a shard show. */
+mode_t tree_shard_mode(const struct wloadfs *fs, const struct stat *st);
+
+/* A folder's life (node.h); NULL for folders that cannot be removed. */
+_Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder);
+
 /* How long the kernel may keep a node's attributes, seconds. */
 double tree_attr_timeout(const struct wloadfs *fs, struct node node);
 

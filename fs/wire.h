@@ -19,6 +19,7 @@ struct wire {
 	bool want_direct_mmap;
 	bool passthrough;      /* granted: backing files may be tried */
 	bool direct_mmap;      /* granted: MAP_SHARED works on direct I/O files */
+	bool parallel_dirops;  /* offered */
 	uint32_t kernel_minor; /* of protocol version 7; 0 before INIT */
 	struct fuse_session *session;
 	uint64_t init_unique; /* of the INIT request while it is under way */

@@ -5,7 +5,8 @@
  * write through fuse_session_custom_io(). So libfuse does its work, and two of its replies are
  * amended on their way out:
  *
- *   INIT   the two capabilities are added to flags and flags2, max_stack_depth is set
+ *   INIT   the two capabilities are added to flags and flags2, max_stack_depth is set; and parallel
+ *          look-ups in one folder, which libfuse 3.14 means to ask for and does not
  *   OPEN   FOPEN_PASSTHROUGH and the backing id are added; the reply is known by a thread-local
  * that wire_reply_open() sets, because libfuse writes on the thread that replies
  *
@@ -20,6 +21,7 @@
 #include "fs/wire.h"
 
 #define OPCODE_INIT	     26u
+#define INIT_PARALLEL_DIROPS (1u << 18)	       /* in flags: folders need no lock of the kernel's */
 #define INIT_EXT	     (1u << 30)	       /* in flags: flags2 counts */
 #define INIT2_DIRECT_IO_MMAP (1u << (36 - 32)) /* in flags2 */
 #define INIT2_PASSTHROUGH    (1u << (37 - 32))
@@ -87,6 +89,7 @@ static void see_init(struct wire *wire, const char *request, size_t len)
 		memcpy(&init, request + sizeof(header), sizeof(init));
 	wire->kernel_minor = init.minor;
 	wire->init_unique = header.unique;
+	wire->parallel_dirops = init.flags & INIT_PARALLEL_DIROPS;
 	if (!(init.flags & INIT_EXT))
 		init.flags2 = 0;
 	wire->passthrough = wire->want_passthrough && init.flags2 & INIT2_PASSTHROUGH;
@@ -107,6 +110,7 @@ static void amend_init(const struct wire *wire, const struct iovec *from, struct
 {
 	memset(out, 0, sizeof(*out));
 	memcpy(out, from->iov_base, from->iov_len < sizeof(*out) ? from->iov_len : sizeof(*out));
+	out->flags |= wire->parallel_dirops ? INIT_PARALLEL_DIROPS : 0;
 	if (!wire->passthrough && !wire->direct_mmap)
 		return;
 	out->flags |= INIT_EXT;

@@ -42,30 +42,65 @@ void text_printf(struct text *text, const char *fmt, ...)
 	va_end(again);
 }
 
+/* The length of the UTF-8 sequence at p, 0 where there is none (RFC 3629: no overlong forms, no
+ * surrogates, nothing over U+10FFFF). */
+static size_t sequence_len(const unsigned char *p)
+{
+	unsigned char lo = 0x80, hi = 0xbf;
+	size_t len = p[0] < 0x80   ? 1
+		     : p[0] < 0xc2 ? 0
+		     : p[0] < 0xe0 ? 2
+		     : p[0] < 0xf0 ? 3
+		     : p[0] < 0xf5 ? 4
+				   : 0;
+
+	if (p[0] == 0xe0)
+		lo = 0xa0;
+	else if (p[0] == 0xed)
+		hi = 0x9f;
+	else if (p[0] == 0xf0)
+		lo = 0x90;
+	else if (p[0] == 0xf4)
+		hi = 0x8f;
+	for (size_t i = 1; i < len; i++, lo = 0x80, hi = 0xbf)
+		if (p[i] < lo || p[i] > hi)
+			return 0;
+	return len;
+}
+
+/* Bytes at p that stand for themselves in a JSON string. */
+static size_t plain_len(const unsigned char *p)
+{
+	size_t len = 0, n;
+
+	while (p[len] >= 0x20 && p[len] != '"' && p[len] != '\\' && p[len] != 0x7f &&
+	       (n = sequence_len(p + len)))
+		len += n;
+	return len;
+}
+
 void text_json_string(struct text *text, const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;
-	size_t plain;
 
 	text_add(text, "\"", 1);
-	while (*p) {
-		for (plain = 0; p[plain] >= 0x20 && p[plain] != '"' && p[plain] != '\\' &&
-				p[plain] != 0x7f && p[plain] != 0xc0;
-		     plain++)
-			;
+	for (;;) {
+		size_t plain = plain_len(p);
+
 		text_add(text, (const char *)p, plain);
 		p += plain;
 		if (!*p)
 			break;
 		if (p[0] == 0xc0 && p[1] == 0x80) {
 			text_add(text, "\\u0000", 6);
-			p += 2;
-			continue;
-		}
-		if (*p == '"' || *p == '\\')
+			p++;
+		} else if (*p >= 0x80) {
+			text_add(text, "\\ufffd", 6); /* a path need not be UTF-8, JSON must */
+		} else if (*p == '"' || *p == '\\') {
 			text_printf(text, "\\%c", *p);
-		else
+		} else {
 			text_printf(text, "\\u%04x", *p);
+		}
 		p++;
 	}
 	text_add(text, "\"", 1);
