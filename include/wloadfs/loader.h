@@ -65,7 +65,9 @@ struct wload_report {
 	double seconds;		 /* first byte asked to last byte arrived and consumed */
 	double bytes_per_second; /* bytes_read / seconds */
 	uint64_t peak_host_bytes;
-	uint64_t cgroup_peak_bytes; /* 0: there is none */
+	/* the lifetime peak of the process's cgroup, which others may share and earlier ones
+	 * raised; 0: there is no cgroup, or it is the root */
+	uint64_t cgroup_peak_bytes;
 	uint64_t consumed_tensors;
 	uint64_t consumed_bytes;
 	uint64_t unused_tensors; /* no parameter needed them; consumed at the end */

@@ -2,8 +2,10 @@
 /* Reading that neither a signal nor a short read ends early. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "loader/base/cleanup.h"
 #include "loader/base/io.h"
 
 ssize_t io_read_at(int fd, void *buf, size_t len, uint64_t offset)
@@ -22,4 +24,13 @@ ssize_t io_read_at(int fd, void *buf, size_t len, uint64_t offset)
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+ssize_t io_read_text(const char *path, char *buf, size_t cap)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -errno : io_read_at(fd, buf, cap - 1, 0);
+
+	buf[len < 0 ? 0 : len] = '\0';
+	return len;
 }

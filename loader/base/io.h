@@ -11,4 +11,9 @@
  * Returns how many came, or -errno. */
 ssize_t io_read_at(int fd, void *buf, size_t len, uint64_t offset);
 
+/* Reads a whole small file of /proc or /sys; NUL-terminated, cut at cap - 1 bytes.
+ *
+ * Returns its length, or -errno. */
+ssize_t io_read_text(const char *path, char *buf, size_t cap);
+
 #endif

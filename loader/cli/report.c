@@ -87,7 +87,7 @@ static void summary_bytes(const struct wload_report *r, struct text *text)
 	text_printf(text, "  host      %s at the peak", bytes);
 	if (r->cgroup_peak_bytes) {
 		units_bytes(r->cgroup_peak_bytes, bytes);
-		text_printf(text, "; the cgroup's own %s", bytes);
+		text_printf(text, "; its cgroup's lifetime peak %s", bytes);
 	}
 	text_printf(text, "\n");
 }

@@ -9,7 +9,7 @@
 
 /* Appends one JSON object and a newline: the members of struct wload_report by their names, and
  * "unused", the names of tensors that no parameter needed. "cgroup_peak_bytes" only when there is a
- * cgroup. Numbers are whole but for "seconds" and "bytes_per_second". */
+ * cgroup, and not for the root. Numbers are whole but for "seconds" and "bytes_per_second". */
 void report_json(const struct wload_load *load, struct text *text);
 
 /* Appends a few lines.

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/base/octal.h"
 #include "loader/device/cgroup.h"
 
 /* A piece of a text that is not NUL-terminated. */
@@ -100,28 +101,42 @@ static bool split_mount(const char *line, struct mount_line *ret_mount)
 	return true;
 }
 
+/* A field of mountinfo as a path. Returns 0, or -ENOENT when it is longer than any. */
+static int decode(struct span field, char ret_path[CGROUP_PATH_MAX])
+{
+	if (field.len >= CGROUP_PATH_MAX)
+		return -ENOENT;
+	memcpy(ret_path, field.at, field.len);
+	ret_path[field.len] = '\0';
+	octal_decode(ret_path);
+	return 0;
+}
+
 static int compose(struct mount_line mount, struct span path, bool v1,
 		   struct cgroup_folder *ret_folder)
 {
-	struct span root = mount.root;
+	char root[CGROUP_PATH_MAX], point[CGROUP_PATH_MAX];
+	size_t root_len;
 	int n;
 
-	if (span_is(root, "/"))
-		root.len = 0;
-	if (path.len >= root.len && memcmp(path.at, root.at, root.len) == 0 &&
-	    (path.len == root.len || path.at[root.len] == '/')) {
-		path.at += root.len;
-		path.len -= root.len;
+	if (decode(mount.root, root) < 0 || decode(mount.point, point) < 0)
+		return -ENOENT;
+	ret_folder->root = strcmp(root, "/") == 0 && span_is(path, "/");
+	root_len = strcmp(root, "/") == 0 ? 0 : strlen(root);
+	if (path.len >= root_len && memcmp(path.at, root, root_len) == 0 &&
+	    (path.len == root_len || path.at[root_len] == '/')) {
+		path.at += root_len;
+		path.len -= root_len;
 	} else {
 		path.len = 0;
 	}
 	if (path.len == 1) /* "/" */
 		path.len = 0;
-	n = snprintf(ret_folder->path, sizeof(ret_folder->path), "%.*s%.*s", (int)mount.point.len,
-		     mount.point.at, (int)path.len, path.at);
+	n = snprintf(ret_folder->path, sizeof(ret_folder->path), "%s%.*s", point, (int)path.len,
+		     path.at);
 	if (n < 0 || (size_t)n >= sizeof(ret_folder->path))
 		return -ENOENT;
-	ret_folder->top_len = mount.point.len;
+	ret_folder->top_len = strlen(point);
 	ret_folder->v1 = v1;
 	return 0;
 }

@@ -19,6 +19,7 @@ struct cgroup_folder {
 	char path[CGROUP_PATH_MAX]; /* "/sys/fs/cgroup/memory/docker/abc" */
 	size_t top_len;		    /* bytes of path that are the mount point itself */
 	bool v1;
+	bool root; /* no part of the tree: the root, or all that a namespace shows */
 };
 
 /* Finds the folder of the memory controller.

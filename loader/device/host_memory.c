@@ -2,59 +2,37 @@
 /* Asks the system how much memory there is, left, and taken; cgroup.c understands the answers. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/base/io.h"
 #include "loader/device/cgroup.h"
 #include "loader/device/host_memory.h"
 
 #define TEXT_MAX      ((size_t)16 << 10)
 #define MOUNTINFO_MAX ((size_t)1 << 20)
 
-long host_memory_text(const char *path, char *buf, size_t cap)
-{
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	while (len < cap - 1) {
-		n = read(fd, buf + len, cap - 1 - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	buf[len] = '\0';
-	return (long)len;
-}
-
 static int own_cgroup(struct cgroup_folder *ret_folder)
 {
 	CLEANUP_FREE char *cgroup = malloc(TEXT_MAX);
 	CLEANUP_FREE char *mounts = malloc(MOUNTINFO_MAX);
 
-	if (!cgroup || !mounts || host_memory_text("/proc/self/cgroup", cgroup, TEXT_MAX) < 0 ||
-	    host_memory_text("/proc/self/mountinfo", mounts, MOUNTINFO_MAX) < 0)
+	if (!cgroup || !mounts || io_read_text("/proc/self/cgroup", cgroup, TEXT_MAX) < 0 ||
+	    io_read_text("/proc/self/mountinfo", mounts, MOUNTINFO_MAX) < 0)
 		return -ENOENT;
 	return cgroup_find(cgroup, mounts, ret_folder);
 }
 
 /* Opens FOLDER/NAME and reads it into text. */
-static long folder_text(const struct cgroup_folder *folder, const char *name, char *text,
-			size_t cap)
+static ssize_t folder_text(const struct cgroup_folder *folder, const char *name, char *text,
+			   size_t cap)
 {
 	char path[CGROUP_PATH_MAX + 64];
 
 	(void)snprintf(path, sizeof(path), "%s/%s", folder->path, name);
-	return host_memory_text(path, text, cap);
+	return io_read_text(path, text, cap);
 }
 
 static int folder_number(const struct cgroup_folder *folder, const char *name, uint64_t *ret_value)
@@ -102,7 +80,7 @@ int host_memory_available(uint64_t *ret_free, uint64_t *ret_total, struct wload_
 	uint64_t available, total;
 	char text[8192];
 
-	if (host_memory_text("/proc/meminfo", text, sizeof(text)) < 0 ||
+	if (io_read_text("/proc/meminfo", text, sizeof(text)) < 0 ||
 	    cgroup_parse_field(text, "MemAvailable", &available) < 0 ||
 	    cgroup_parse_field(text, "MemTotal", &total) < 0)
 		return wload_fail(err, EIO,
@@ -125,7 +103,8 @@ uint64_t host_memory_cgroup_peak(void)
 	struct cgroup_folder folder;
 	uint64_t peak;
 
-	if (own_cgroup(&folder) < 0 ||
+	/* version 2 keeps none for its root */
+	if (own_cgroup(&folder) < 0 || (folder.v1 && folder.root) ||
 	    folder_number(&folder, folder.v1 ? "memory.max_usage_in_bytes" : "memory.peak", &peak) <
 		    0)
 		return 0;
@@ -141,7 +120,7 @@ uint64_t host_memory_resident(int pid)
 		(void)snprintf(path, sizeof(path), "/proc/self/statm");
 	else
 		(void)snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-	if (host_memory_text(path, text, sizeof(text)) < 0 || cgroup_parse_statm(text, &pages) < 0)
+	if (io_read_text(path, text, sizeof(text)) < 0 || cgroup_parse_statm(text, &pages) < 0)
 		return 0;
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -13,15 +13,11 @@
  * Returns 0, or -EIO when /proc/meminfo can't be read. */
 int host_memory_available(uint64_t *ret_free, uint64_t *ret_total, struct wload_error *err);
 
-/* The most that this process's own cgroup ever held, in bytes; 0 when there is none. */
+/* The most that this process's own cgroup held since it was made, whoever was in it, in bytes; 0
+ * when there is none, or it is the root, which everything is in. */
 uint64_t host_memory_cgroup_peak(void);
 
 /* Resident bytes of a process, 0: this one. 0 when it is gone. */
 uint64_t host_memory_resident(int pid);
-
-/* Reads a whole small file of /proc or /sys; NUL-terminated, cut at cap - 1 bytes.
- *
- * Returns its length, or -errno. */
-long host_memory_text(const char *path, char *buf, size_t cap);
 
 #endif

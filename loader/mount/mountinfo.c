@@ -9,29 +9,8 @@
 #include <string.h>
 
 #include "wloadfs/mount.h"
+#include "loader/base/octal.h"
 #include "loader/mount/mountinfo.h"
-
-static bool is_octal(char c)
-{
-	return c >= '0' && c <= '7';
-}
-
-/* Undoes \ooo in place; what is not that form stays as it is. */
-static void decode(char *s)
-{
-	char *out = s;
-
-	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && is_octal(s[2]) &&
-		    is_octal(s[3])) {
-			*out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 4;
-		} else {
-			*out++ = *s++;
-		}
-	}
-	*out = '\0';
-}
 
 static char *next_field(char **line)
 {
@@ -77,9 +56,9 @@ static bool parse_line(char *line, struct mountinfo_entry *ret)
 	type = next_field(&line);
 	if (!field || !type)
 		return false;
-	decode(root);
-	decode(mount_point);
-	decode(type);
+	octal_decode(root);
+	octal_decode(mount_point);
+	octal_decode(type);
 	ret->root = root;
 	ret->mount_point = mount_point;
 	ret->type = type;

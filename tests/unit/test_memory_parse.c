@@ -21,23 +21,31 @@ static const struct folder_row {
 	const char *name, *cgroup, *mounts;
 	int want;
 	const char *path;
-	bool v1;
+	bool v1, root;
 } folder_rows[] = {
-	{"version 2", V2_CGROUP, V2_MOUNTS, 0, "/sys/fs/cgroup/user.slice/run-1.scope", false},
+	{"version 2", V2_CGROUP, V2_MOUNTS, 0, "/sys/fs/cgroup/user.slice/run-1.scope", false,
+	 false},
 	{"version 1, among other controllers", V1_CGROUP, V1_MOUNTS, 0,
-	 "/sys/fs/cgroup/memory/box/a", true},
+	 "/sys/fs/cgroup/memory/box/a", true, false},
 	{"both mounted: version 1 has the controller", V1_CGROUP, V2_MOUNTS V1_MOUNTS, 0,
-	 "/sys/fs/cgroup/memory/box/a", true},
-	{"the root cgroup", "0::/\n", V2_MOUNTS, 0, "/sys/fs/cgroup", false},
+	 "/sys/fs/cgroup/memory/box/a", true, false},
+	{"the root cgroup", "0::/\n", V2_MOUNTS, 0, "/sys/fs/cgroup", false, true},
+	{"version 1's root", "4:memory:/\n", V1_MOUNTS, 0, "/sys/fs/cgroup/memory", true, true},
+	{"a container's own part is no root", "4:memory:/docker/abc\n",
+	 "31 25 0:27 /docker/abc /cg rw - cgroup cgroup rw,memory\n", 0, "/cg", true, false},
+	{"blanks in the mount point", "0::/x y/z\n",
+	 "30 24 0:26 /x\\040y /my\\040cg\\134 rw - cgroup2 none rw\n", 0, "/my cg\\/z", false,
+	 false},
 	{"a container sees its own part", "0::/docker/abc/x\n",
-	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg/x", false},
+	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg/x", false, false},
 	{"a part whose name only begins alike", "0::/docker/abcd\n",
-	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg", false},
+	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg", false, false},
 	{"a path outside of what is mounted", "0::/../../x\n",
-	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg", false},
-	{"nothing mounted", V2_CGROUP, "24 1 8:1 / / rw - ext4 /dev/sda1 rw\n", -ENOENT, "", false},
-	{"empty texts", "", "", -ENOENT, "", false},
-	{"lines cut short", "4:memory\n0:\n", "30 24 0:26 /\n31\n", -ENOENT, "", false},
+	 "30 24 0:26 /docker/abc /cg rw - cgroup2 none rw\n", 0, "/cg", false, false},
+	{"nothing mounted", V2_CGROUP, "24 1 8:1 / / rw - ext4 /dev/sda1 rw\n", -ENOENT, "", false,
+	 false},
+	{"empty texts", "", "", -ENOENT, "", false, false},
+	{"lines cut short", "4:memory\n0:\n", "30 24 0:26 /\n31\n", -ENOENT, "", false, false},
 };
 
 static const struct number_row {
@@ -111,8 +119,8 @@ int main(void)
 		memset(&folder, 0, sizeof(folder));
 		r = cgroup_find(row->cgroup, row->mounts, &folder);
 		ok(&tap,
-		   r == row->want &&
-			   (r < 0 || (strcmp(folder.path, row->path) == 0 && folder.v1 == row->v1)),
+		   r == row->want && (r < 0 || (strcmp(folder.path, row->path) == 0 &&
+						folder.v1 == row->v1 && folder.root == row->root)),
 		   "folder: %s ('%s')", row->name, folder.path);
 	}
 	(void)cgroup_find(V2_CGROUP, V2_MOUNTS, &folder);
