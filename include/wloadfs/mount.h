@@ -26,6 +26,8 @@
  * "A mount" means: the entry of the path's st_dev in /proc/self/mountinfo has the type
  * "fuse.wloadfs". On any other path nothing is ever consumed. */
 
+#include <stdbool.h>
+
 #include "wloadfs/tensor.h"
 
 #ifdef __cplusplus
@@ -65,6 +67,13 @@ WLOAD_API int wload_mark_consumed_keys(struct wload_mount *mount, const char *co
 				       size_t name_count, uint64_t *ret_count,
 				       struct wload_error *err);
 
+/* The same, and says of each name whether this call consumed it.
+ *
+ * ret_changed  name_count flags: the tensor was live before */
+WLOAD_API int wload_mark_consumed_each(struct wload_mount *mount, const char *const *names,
+				       size_t name_count, bool *ret_changed,
+				       struct wload_error *err);
+
 /* The same for every tensor. */
 WLOAD_API int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_count,
 				      struct wload_error *err);
@@ -72,6 +81,12 @@ WLOAD_API int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_c
 /* Brings consumed tensors back: those under `prefix + "."`, or all (NULL). */
 WLOAD_API int wload_mount_restore(struct wload_mount *mount, const char *prefix,
 				  uint64_t *ret_count, struct wload_error *err);
+
+/* Asks whether this process may consume, without consuming anything.
+ *
+ * Returns 0, -EROFS on a mount that is read-only, -EACCES for another user, or what the system
+ * said. */
+WLOAD_API int wload_mount_may_consume(struct wload_mount *mount, struct wload_error *err);
 
 /* The text of stats.json, allocated, given away. */
 WLOAD_API int wload_mount_stats(struct wload_mount *mount, char **ret_json,

@@ -191,6 +191,7 @@ struct conversation {
 	int fd;
 	struct request request; /* not sent yet */
 	uint64_t count;		/* sum of the answers so far */
+	bool *changed;		/* flags for the lines that are not answered yet; or NULL */
 };
 
 static void conversation_end(struct conversation *talk)
@@ -233,10 +234,13 @@ static int send_request(struct conversation *talk, struct wload_error *err)
 	if (r < 0)
 		return fail_file(err, talk->mount, "write to", "consume", -r);
 	r = read_all(talk->fd, &answer);
-	if (r == 0 && !request_count_answer(answer.s, talk->request.lines, &talk->count))
+	if (r == 0 &&
+	    !request_count_answer(answer.s, talk->request.lines, talk->changed, &talk->count))
 		r = -EPROTO;
 	if (r < 0)
 		return fail_file(err, talk->mount, "read the answer of", "consume", -r);
+	if (talk->changed)
+		talk->changed += talk->request.lines;
 	request_clear(&talk->request);
 	return 0;
 }
@@ -300,10 +304,10 @@ int wload_mark_consumed(struct wload_mount *mount, const char *prefix, uint64_t 
 	return prefix_command(mount, "prefix", prefix, ret_count, err);
 }
 
-int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
-			     uint64_t *ret_count, struct wload_error *err)
+static int mark_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
+		     bool *ret_changed, uint64_t *ret_count, struct wload_error *err)
 {
-	struct conversation talk CLEANUP(conversation_end) = {.fd = -1};
+	struct conversation talk CLEANUP(conversation_end) = {.fd = -1, .changed = ret_changed};
 	char file[NAME_FILE_MAX + 1];
 	int r = talk_start(mount, &talk, err);
 
@@ -324,6 +328,25 @@ int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names
 	if (r == 0 && ret_count)
 		*ret_count = talk.count;
 	return r;
+}
+
+int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
+			     uint64_t *ret_count, struct wload_error *err)
+{
+	return mark_keys(mount, names, name_count, NULL, ret_count, err);
+}
+
+int wload_mark_consumed_each(struct wload_mount *mount, const char *const *names, size_t name_count,
+			     bool *ret_changed, struct wload_error *err)
+{
+	return mark_keys(mount, names, name_count, ret_changed, NULL, err);
+}
+
+int wload_mount_may_consume(struct wload_mount *mount, struct wload_error *err)
+{
+	int fd CLEANUP_FD = -1;
+
+	return open_control(mount, "consume", O_RDWR, &fd, err);
 }
 
 int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_count, struct wload_error *err)

@@ -50,7 +50,7 @@ void request_spell_prefix(const char *prefix, struct text *ret)
 	}
 }
 
-bool request_count_answer(const char *answer, uint64_t lines, uint64_t *count)
+bool request_count_answer(const char *answer, uint64_t lines, bool *ret_changed, uint64_t *count)
 {
 	uint64_t sum = *count;
 
@@ -64,6 +64,8 @@ bool request_count_answer(const char *answer, uint64_t lines, uint64_t *count)
 		n = strtoull(answer, &end, 10);
 		if (errno || *end != '\n' || !checked_add(sum, n, &sum))
 			return false;
+		if (ret_changed)
+			*ret_changed++ = n != 0;
 		answer = end + 1;
 	}
 	if (*answer)

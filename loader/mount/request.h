@@ -35,7 +35,9 @@ void request_spell_prefix(const char *prefix, struct text *ret);
 
 /* Adds up the answer to a request of so many lines: a number for each, on a line of its own.
  *
+ * ret_changed  a flag for each line: its number is not 0; or NULL
+ *
  * Returns false when it is anything else; *count is added to only if it is right. */
-bool request_count_answer(const char *answer, uint64_t lines, uint64_t *count);
+bool request_count_answer(const char *answer, uint64_t lines, bool *ret_changed, uint64_t *count);
 
 #endif

@@ -4,10 +4,10 @@
 
 #include "loader/pipeline/consume.h"
 
-int consume_on_mount(void *ctx, const char *const *names, size_t name_count, uint64_t *ret_count,
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
 		     struct wload_error *err)
 {
-	return wload_mark_consumed_keys(ctx, names, name_count, ret_count, err);
+	return wload_mark_consumed_each(ctx, names, name_count, ret_changed, err);
 }
 
 int consume_open(struct consume *consume, const struct wload_inventory *inv,
@@ -40,20 +40,52 @@ uint64_t consume_deadline_ns(const struct consume *consume)
 	return consume->due ? consume->due_since_ns + CONSUME_WAIT_NS : 0;
 }
 
+static struct wload_tensor due_tensor(const struct consume *consume, size_t i)
+{
+	return wload_inventory_tensor(consume->inv, consume->tensors[i]);
+}
+
+/* Tensors of a shard are due mostly one behind the other, so few shards are asked twice. */
+static int check_shards(const struct consume *consume, struct wload_error *err)
+{
+	uint32_t last = UINT32_MAX;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && consume->check && i < consume->due; i++) {
+		uint32_t shard = due_tensor(consume, i).shard;
+
+		if (shard != last)
+			r = consume->check(consume->check_ctx, shard, err);
+		last = shard;
+	}
+	return r;
+}
+
+static void count_changed(struct consume *consume, const bool *changed)
+{
+	for (size_t i = 0; i < consume->due; i++) {
+		if (!changed[i])
+			continue;
+		if (consume->consumed_tensors)
+			atomic_fetch_add(consume->consumed_tensors, 1);
+		if (consume->consumed_bytes)
+			atomic_fetch_add(consume->consumed_bytes, due_tensor(consume, i).bytes);
+	}
+}
+
 int consume_flush(struct consume *consume, struct wload_error *err)
 {
-	uint64_t count = 0;
+	bool changed[CONSUME_NAMES] = {0};
 	int r;
 
 	if (consume->due == 0)
 		return 0;
-	r = consume->tell(consume->tell_ctx, consume->names, consume->due, &count, err);
+	r = check_shards(consume, err);
+	if (r == 0)
+		r = consume->tell(consume->tell_ctx, consume->names, consume->due, changed, err);
 	if (r < 0)
 		return r;
-	if (consume->consumed_tensors)
-		atomic_fetch_add(consume->consumed_tensors, count);
-	if (consume->consumed_bytes)
-		atomic_fetch_add(consume->consumed_bytes, consume->due_bytes);
+	count_changed(consume, changed);
 	consume->due = 0;
 	consume->due_bytes = 0;
 	return 0;
@@ -66,6 +98,7 @@ static int add_due(struct consume *consume, uint32_t tensor, uint64_t now_ns,
 
 	if (consume->due == 0)
 		consume->due_since_ns = now_ns;
+	consume->tensors[consume->due] = tensor;
 	consume->names[consume->due++] = t.name;
 	consume->due_bytes += t.bytes;
 	if (consume->due < CONSUME_NAMES && consume->due_bytes < CONSUME_BYTES)

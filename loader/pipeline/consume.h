@@ -22,22 +22,29 @@
 
 /* What is told; consume_on_mount() but for tests. */
 typedef int (*consume_teller)(void *ctx, const char *const *names, size_t name_count,
-			      uint64_t *ret_count, struct wload_error *err);
+			      bool *ret_changed, struct wload_error *err);
 
 /* A consume_teller; ctx is the struct wload_mount. */
-int consume_on_mount(void *ctx, const char *const *names, size_t name_count, uint64_t *ret_count,
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
 		     struct wload_error *err);
+
+/* Says whether a shard still is what was read from; wload_checkpoint_check() but for tests. */
+typedef int (*consume_checker)(void *ctx, uint32_t shard, struct wload_error *err);
 
 struct consume {
 	const struct wload_inventory *inv;
 	const struct wload_plan *plan;
 	consume_teller tell;
 	void *tell_ctx;
-	uint32_t *left; /* per tensor: places that the plan still needs it for */
+	consume_checker check; /* asked before anything is told; NULL: all are as they were */
+	void *check_ctx;
+	uint32_t *left;			 /* per tensor: places that the plan still needs it for */
+	uint32_t tensors[CONSUME_NAMES]; /* that are due */
 	const char *names[CONSUME_NAMES];
 	size_t due;
 	uint64_t due_bytes, due_since_ns;
-	_Atomic uint64_t *consumed_tensors, *consumed_bytes; /* counted here, as told */
+	/* counted here: what this load changed, not what others consumed before it */
+	_Atomic uint64_t *consumed_tensors, *consumed_bytes;
 };
 
 /* Counts who needs what. Returns 0 or -ENOMEM; consume_close() either way. */
@@ -54,7 +61,9 @@ int consume_param(struct consume *consume, uint32_t param, uint64_t now_ns,
 /* When the due ones are to be told at the latest; 0: there are none. */
 uint64_t consume_deadline_ns(const struct consume *consume);
 
-/* Tells what is due. */
+/* Tells what is due.
+ *
+ * Returns 0, -ESTALE when a shard that it is from changed, or what the mount said. */
 int consume_flush(struct consume *consume, struct wload_error *err);
 
 /* Tells the tensors that no parameter needs. */

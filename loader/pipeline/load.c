@@ -126,11 +126,29 @@ static int open_reads(struct load *l, struct wload_error *err)
 	return reads_build(wants, count, l->run.shape.slot_bytes, &l->reads, err);
 }
 
+static int check_shard(void *ctx, uint32_t shard, struct wload_error *err)
+{
+	return wload_checkpoint_check(ctx, shard, err);
+}
+
+static int open_consume(struct load *l, struct wload_error *err)
+{
+	struct wload_error why = {0};
+	int r = wload_mount_may_consume(l->source.mount, &why);
+
+	if (r < 0)
+		return wload_fail(err, -r, "%s; it can be loaded with --no-consume", why.text);
+	r = consume_open(&l->consume, wload_checkpoint_inventory(l->source.ckpt), l->plan,
+			 consume_on_mount, l->source.mount, err);
+	l->consume.check = check_shard;
+	l->consume.check_ctx = l->source.ckpt;
+	return r;
+}
+
 /* What the finisher needs. */
 static int open_finish(struct load *l, struct wload_error *err)
 {
 	const struct wload_load_options *o = l->options;
-	const struct wload_inventory *inv = wload_checkpoint_inventory(l->source.ckpt);
 	int r = 0;
 
 	if (o->verify) {
@@ -138,7 +156,7 @@ static int open_finish(struct load *l, struct wload_error *err)
 		l->verifying = true;
 	}
 	if (l->source.mount && !o->keep)
-		r = consume_open(&l->consume, inv, l->plan, consume_on_mount, l->source.mount, err);
+		r = open_consume(l, err);
 	if (r == 0 && o->out_dir)
 		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt), &l->out,
 			     err);

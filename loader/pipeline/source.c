@@ -67,37 +67,63 @@ static int read_head(const struct source *source, struct source_head *ret_head,
 	return source_parse_head(line, len, ret_head, err);
 }
 
-/* Opens the file behind a shard; -ESTALE when it isn't the one that was mounted. */
+/* Is what was opened as large and as old as what was mounted? */
+static bool is_unchanged(const struct source_backing *backing, const struct stat *st)
+{
+	return (uint64_t)st->st_size == backing->bytes &&
+	       (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec ==
+		       backing->mtime_ns;
+}
+
+static int fail_changed(const struct source *source, const char *name, struct wload_error *err)
+{
+	return wload_fail(err, ESTALE, "shard '%s' changed since '%s' was mounted; mount it again",
+			  name, source->root);
+}
+
+/* Opens the file behind a shard.
+ *
+ * Returns 0, -ENOENT when another file is there now, or none that can be opened, -ESTALE when the
+ * file that was mounted changed. */
 static int open_backing(const struct source_backing *backing, int *ret_fd)
 {
-	CLEANUP_FD int fd = open(backing->path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_FD int fd = open(backing->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_dev != backing->dev || st.st_ino != backing->ino ||
-	    (uint64_t)st.st_size != backing->bytes ||
-	    (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec !=
-		    backing->mtime_ns)
+		return -ENOENT;
+	/* The daemon holds the file that was mounted, so nobody else has its number. */
+	if (st.st_dev != backing->dev || st.st_ino != backing->ino)
+		return -ENOENT;
+	if (!is_unchanged(backing, &st))
 		return -ESTALE;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-static int open_on_mount(const struct source *source, const char *name, int *ret_fd,
-			 char **ret_path, struct wload_error *err)
+/* Opens the mount's own file of a shard.
+ *
+ * backing  what was mounted, or NULL when the mount does not tell */
+static int open_on_mount(const struct source *source, const char *name,
+			 const struct source_backing *backing, int *ret_fd, char **ret_path,
+			 struct wload_error *err)
 {
 	CLEANUP_FREE char *path = NULL;
-	int fd;
+	CLEANUP_FD int fd = -1;
+	struct stat st;
 
 	if (asprintf(&path, "%s/%s", source->root, name) < 0) {
 		path = NULL;
 		return wload_fail(err, ENOMEM, "no memory for a path");
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 && errno == ESTALE)
+		return fail_changed(source, name, err);
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return wload_fail(err, errno, "'%s' can't be opened: %s", path, strerror(errno));
-	*ret_fd = fd;
+	if (backing && !is_unchanged(backing, &st))
+		return fail_changed(source, name, err);
+	*ret_fd = TAKE_FD(fd);
 	*ret_path = TAKE_PTR(path);
 	return 0;
 }
@@ -109,10 +135,13 @@ static int open_shard(void *ctx, const char *name, int *ret_fd, char **ret_path,
 	const struct opening *opening = ctx;
 	const struct source_backing *backing = source_head_find(&opening->head, name);
 	CLEANUP_FD int fd = -1;
+	int r = backing ? open_backing(backing, &fd) : -ENOENT;
 	char *path;
 
-	if (!backing || open_backing(backing, &fd) < 0)
-		return open_on_mount(opening->source, name, ret_fd, ret_path, err);
+	if (r == -ESTALE)
+		return fail_changed(opening->source, name, err);
+	if (r < 0)
+		return open_on_mount(opening->source, name, backing, ret_fd, ret_path, err);
 	path = strdup(backing->path);
 	if (!path)
 		return wload_fail(err, ENOMEM, "no memory for a path");

@@ -5,8 +5,9 @@
 /* What is loaded: a mount or a plain checkpoint, opened.
  *
  * A mount says in its index.jsonl where its shards come from. A backing file that still is the one
- * that was mounted (path, device, inode, size and time of change) is read itself; else the mount's
- * own file of that name. Tensors' files are never read one by one. */
+ * that was mounted (path, device, inode) is read itself; else the mount's own file of that name.
+ * Either must still have the size and the time of change that were mounted. Tensors' files are
+ * never read one by one. */
 
 #include <stdbool.h>
 
@@ -23,7 +24,8 @@ struct source {
 };
 
 /* Opens PATH. Returns 0, or what wload_mount_open() and wload_checkpoint_open() return, -EBADMSG
- * when the mount's own files can't be understood. source_close() either way. */
+ * when the mount's own files can't be understood, -ESTALE when a shard changed since it was
+ * mounted. source_close() either way. */
 int source_open(const char *path, struct source *ret_source, struct wload_error *err);
 void source_close(struct source *source);
 

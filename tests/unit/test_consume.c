@@ -12,10 +12,18 @@
 
 struct told {
 	size_t calls, names, largest;
-	int fail;
+	int fail, fail_check;
+	const char *others; /* somebody else consumed it */
 };
 
-static int tell(void *ctx, const char *const *names, size_t name_count, uint64_t *ret_count,
+static int check(void *ctx, uint32_t shard, struct wload_error *err)
+{
+	const struct told *told = ctx;
+
+	return told->fail_check ? wload_fail(err, told->fail_check, "shard %u", shard) : 0;
+}
+
+static int tell(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
 		struct wload_error *err)
 {
 	struct told *told = ctx;
@@ -26,7 +34,8 @@ static int tell(void *ctx, const char *const *names, size_t name_count, uint64_t
 	told->names += name_count;
 	if (name_count > told->largest)
 		told->largest = name_count;
-	*ret_count = name_count;
+	for (size_t i = 0; i < name_count; i++)
+		ret_changed[i] = !told->others || strcmp(names[i], told->others) != 0;
 	return 0;
 }
 
@@ -101,11 +110,42 @@ static void check_rules(struct tap *tap)
 	plan_of_free(&made);
 }
 
+static void check_counts(struct tap *tap)
+{
+	static const struct plan_of_tensor tensors[] = {
+		{"a", WLOAD_DTYPE_U8, 1}, {"b", WLOAD_DTYPE_U8, 20}, {"c", WLOAD_DTYPE_U8, 300}};
+	_Atomic uint64_t bytes = 0, count = 0;
+	struct told told = {.others = "b"};
+	struct wload_error err = {0};
+	struct consume consume;
+	struct plan_of made;
+
+	if (!ok(tap,
+		plan_of(tensors, 3, &made, &err) == 0 &&
+			consume_open(&consume, made.inv, made.plan, tell, &told, &err) == 0,
+		"opens"))
+		return;
+	consume.consumed_bytes = &bytes;
+	consume.consumed_tensors = &count;
+	consume.check = check;
+	consume.check_ctx = &told;
+	told.fail_check = ESTALE;
+	ok(tap,
+	   finish(&consume, 3, 5) && consume_flush(&consume, &err) == -ESTALE && told.calls == 0,
+	   "nothing is told of a shard that changed");
+	told.fail_check = 0;
+	ok(tap, consume_flush(&consume, &err) == 0 && told.names == 3 && count == 2 && bytes == 301,
+	   "what somebody else consumed is not counted, nor are its bytes");
+	consume_close(&consume);
+	plan_of_free(&made);
+}
+
 int main(void)
 {
 	struct tap tap = {0};
 
 	check_many(&tap);
 	check_rules(&tap);
+	check_counts(&tap);
 	return tap_done(&tap);
 }

@@ -67,7 +67,9 @@ static void check_bound(struct tap *tap)
 
 int main(void)
 {
+	bool changed[4] = {true, false, true, true};
 	struct tap tap = {0};
+	uint64_t sum = 0;
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
 		struct text got CLEANUP(text_free) = {0};
@@ -77,11 +79,16 @@ int main(void)
 	}
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		uint64_t count = 100;
-		bool right = request_count_answer(answers[i].answer, answers[i].lines, &count);
+		bool right =
+			request_count_answer(answers[i].answer, answers[i].lines, NULL, &count);
 
 		ok(&tap, right == answers[i].want && count == answers[i].count, "answer: %s",
 		   answers[i].name);
 	}
 	check_bound(&tap);
+	ok(&tap,
+	   request_count_answer("0\n3\n0\n", 3, changed, &sum) && !changed[0] && changed[1] &&
+		   !changed[2] && changed[3],
+	   "answer: says which lines changed something");
 	return tap_done(&tap);
 }
