@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The finisher: what happens to a parameter once all its bytes arrived, in this order: compare it
- * with its sources, write it out, consume sources that nobody needs any more, free it. */
+ * with its sources, write it out, consume sources that nobody needs any more, free it. What is
+ * still due at the end is left to the caller: only then what was written out gets its names. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -135,7 +136,6 @@ static int finish_all(struct finisher *f, struct wload_error *err)
 			r = consume_flush(consume, err);
 			break;
 		case RUN_END:
-			return consume ? consume_unused(consume, run_now_ns(), err) : 0;
 		case RUN_STOPPED:
 			return 0;
 		}

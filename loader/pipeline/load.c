@@ -18,6 +18,7 @@
 #include "loader/pipeline/consume.h"
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/out.h"
+#include "loader/pipeline/out_layout.h"
 #include "loader/pipeline/result.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/source.h"
@@ -158,8 +159,8 @@ static int open_finish(struct load *l, struct wload_error *err)
 	if (l->source.mount && !o->keep)
 		r = open_consume(l, err);
 	if (r == 0 && o->out_dir)
-		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt), &l->out,
-			     err);
+		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt),
+			     OUT_SHARD_BYTES, &l->out, err);
 	return r;
 }
 
@@ -244,10 +245,9 @@ static void start(struct load *l)
 		run_finisher_done(run);
 }
 
-/* Tells how far the load is; who is told may stop it. */
-static void tell_progress(struct load *l, uint64_t start_ns)
+/* Tells how far the load is. Returns true to go on. */
+static bool tell_progress(struct load *l, uint64_t start_ns)
 {
-	struct wload_error err = {0};
 	struct wload_progress now = {
 		.bytes_total = l->reads.read_bytes,
 		.bytes_read = atomic_load(&l->run.bytes_read),
@@ -256,29 +256,32 @@ static void tell_progress(struct load *l, uint64_t start_ns)
 		.seconds = (double)(run_now_ns() - start_ns) / 1e9,
 	};
 
-	if (!l->options->progress || l->options->progress(l->options->progress_ctx, &now))
+	return !l->options->progress || l->options->progress(l->options->progress_ctx, &now);
+}
+
+/* Tells the same, and stops the load when it is not to go on. */
+static void ask_progress(struct load *l, uint64_t start_ns)
+{
+	struct wload_error err = {0};
+
+	if (tell_progress(l, start_ns))
 		return;
 	(void)wload_fail(&err, ECANCELED, "the load was stopped");
 	run_fail(&l->run, -ECANCELED, &err);
 }
 
 /* Runs the threads until all ended. */
-static int run_threads(struct load *l, struct wload_error *err)
+static int run_threads(struct load *l, uint64_t begin, struct wload_error *err)
 {
-	uint64_t begin = run_now_ns(), seconds_ns;
-	struct wload_report *report = &l->result->report;
-
 	start(l);
 	do
-		tell_progress(l, begin);
+		ask_progress(l, begin);
 	while (!run_wait(&l->run, run_now_ns() + PROGRESS_NS));
 	for (unsigned int i = 0; i < l->readers_started; i++)
 		pthread_join(l->readers[i], NULL);
 	if (l->finisher_started)
 		pthread_join(l->finisher, NULL);
-	seconds_ns = run_now_ns() - begin;
-	tell_progress(l, begin);
-	report->seconds = (double)seconds_ns / 1e9;
+	ask_progress(l, begin);
 	if (l->run.result < 0) {
 		if (err)
 			*err = l->run.error;
@@ -295,6 +298,34 @@ static int check_shards(const struct load *l, struct wload_error *err)
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+/* All arrived: what was written out is made good, and what is due still is consumed. In this order,
+ * for the one can fail and the other can't be undone. */
+static int complete(struct load *l, struct wload_error *err)
+{
+	int r = check_shards(l, err);
+
+	if (r == 0 && l->out)
+		r = out_commit(l->out, err);
+	if (r == 0 && l->run.consume)
+		r = consume_unused(l->run.consume, run_now_ns(), err);
+	return r;
+}
+
+/* From the first byte asked for to the last one consumed. */
+static int run_load(struct load *l, struct wload_error *err)
+{
+	uint64_t begin = run_now_ns();
+	int r = run_threads(l, begin, err);
+
+	if (r == 0)
+		r = complete(l, err);
+	if (r < 0)
+		return r;
+	l->result->report.seconds = (double)(run_now_ns() - begin) / 1e9;
+	(void)tell_progress(l, begin);
 	return 0;
 }
 
@@ -326,11 +357,7 @@ static int load_all(struct load *l, const char *path, struct wload_error *err)
 		r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan,
 				err);
 	if (r == 0)
-		r = run_threads(l, err);
-	if (r == 0)
-		r = check_shards(l, err);
-	if (r == 0 && l->out)
-		r = out_commit(l->out, err);
+		r = run_load(l, err);
 	if (r == 0)
 		fill_report(l);
 	return r;

@@ -28,12 +28,17 @@ struct out_file {
 	uint64_t data_bytes;
 };
 
+/* config.json or the index. */
+struct out_side {
+	bool made, revealed;
+};
+
 struct out {
 	const struct wload_plan *plan;
-	const char *config;
 	char *dir;
 	int dir_fd;
-	bool made_dir, made_index, made_config, committed;
+	bool made_dir, committed;
+	struct out_side index, config;
 	struct out_layout layout;
 	struct out_file *files;
 	uint32_t revealed; /* shards that have their names */
@@ -117,6 +122,9 @@ static int create(struct out *out, const char *name, bool *made, int *ret_fd,
 
 	partial_name(name, partial);
 	fd = openat(out->dir_fd, partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0 && errno == EEXIST)
+		return wload_fail(err, EEXIST, "'%s/%s' was left by an interrupted load, remove it",
+				  out->dir, partial);
 	if (fd < 0)
 		return out_fail(out, errno, "made", partial, err);
 	*made = true;
@@ -174,26 +182,63 @@ static int create_shard(struct out *out, uint32_t shard, struct wload_error *err
 	return write_at(out, file->fd, name, header, header_len, 0, err);
 }
 
+/* Writes a small file under its hidden name. */
+static int write_side(struct out *out, const char *name, const char *text, size_t len,
+		      struct out_side *side, struct wload_error *err)
+{
+	CLEANUP_FD int fd = -1;
+	int r = create(out, name, &side->made, &fd, err);
+
+	if (r == 0)
+		r = write_at(out, fd, name, (const uint8_t *)text, len, 0, err);
+	if (r == 0 && fsync(fd) < 0)
+		r = out_fail(out, errno, "written", name, err);
+	return r;
+}
+
+static int write_sides(struct out *out, const char *config, struct wload_error *err)
+{
+	CLEANUP_FREE char *index = NULL;
+	size_t index_len;
+	int r = 0;
+
+	if (config && faccessat(out->dir_fd, CONFIG_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		r = write_side(out, CONFIG_FILE, config, strlen(config), &out->config, err);
+	if (r < 0 || out->layout.shards == 1)
+		return r;
+	r = out_layout_index(&out->layout, out->plan, &index, &index_len, err);
+	if (r < 0)
+		return r;
+	return write_side(out, INDEX_FILE, index, index_len, &out->index, err);
+}
+
+static int lay_out(struct out *out, uint64_t shard_bytes, struct wload_error *err)
+{
+	int r = out->dir ? out_layout_build(out->plan, shard_bytes, &out->layout, err) : -ENOMEM;
+
+	if (r == 0)
+		out->files = calloc(out->layout.shards, sizeof(*out->files));
+	if (!out->files)
+		return wload_fail(err, ENOMEM, "no memory to lay out what is written");
+	for (uint32_t s = 0; s < out->layout.shards; s++)
+		out->files[s].fd = -1;
+	return 0;
+}
+
 int out_open(const char *dir, const struct wload_plan *plan, const char *config,
-	     struct out **ret_out, struct wload_error *err)
+	     uint64_t shard_bytes, struct out **ret_out, struct wload_error *err)
 {
 	struct out *out = calloc(1, sizeof(*out));
 	int r;
 
 	if (!out)
 		return wload_fail(err, ENOMEM, "no memory to write '%s'", dir);
-	*out = (struct out){.plan = plan, .config = config, .dir_fd = -1, .dir = strdup(dir)};
-	r = out->dir ? out_layout_build(plan, OUT_SHARD_BYTES, &out->layout, err) : -ENOMEM;
-	if (r == 0) {
-		out->files = calloc(out->layout.shards, sizeof(*out->files));
-		r = out->files ? 0 : -ENOMEM;
-		for (uint32_t s = 0; out->files && s < out->layout.shards; s++)
-			out->files[s].fd = -1;
-	}
-	if (r < 0)
-		(void)wload_fail(err, ENOMEM, "no memory to write '%s'", dir);
+	*out = (struct out){.plan = plan, .dir_fd = -1, .dir = strdup(dir)};
+	r = lay_out(out, shard_bytes, err);
 	if (r == 0)
 		r = open_dir(out, err);
+	if (r == 0)
+		r = write_sides(out, config, err);
 	for (uint32_t s = 0; r == 0 && s < out->layout.shards; s++)
 		r = create_shard(out, s, err);
 	if (r < 0) {
@@ -216,37 +261,6 @@ int out_write(struct out *out, uint32_t param, uint64_t offset, const uint8_t *b
 			file->data_offset + out->layout.offset[param] + offset, err);
 }
 
-/* Writes a small file under its hidden name. */
-static int write_side(struct out *out, const char *name, const char *text, size_t len, bool *made,
-		      struct wload_error *err)
-{
-	CLEANUP_FD int fd = -1;
-	int r = create(out, name, made, &fd, err);
-
-	if (r == 0)
-		r = write_at(out, fd, name, (const uint8_t *)text, len, 0, err);
-	if (r == 0 && fsync(fd) < 0)
-		r = out_fail(out, errno, "written", name, err);
-	return r;
-}
-
-static int write_sides(struct out *out, struct wload_error *err)
-{
-	CLEANUP_FREE char *index = NULL;
-	size_t index_len;
-	int r = 0;
-
-	if (out->config && faccessat(out->dir_fd, CONFIG_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		r = write_side(out, CONFIG_FILE, out->config, strlen(out->config),
-			       &out->made_config, err);
-	if (r < 0 || out->layout.shards == 1)
-		return r;
-	r = out_layout_index(&out->layout, out->plan, &index, &index_len, err);
-	if (r < 0)
-		return r;
-	return write_side(out, INDEX_FILE, index, index_len, &out->made_index, err);
-}
-
 /* Gives a file its name; never over one that somebody made meanwhile. */
 static int reveal(const struct out *out, const char *name, struct wload_error *err)
 {
@@ -261,10 +275,19 @@ static int reveal(const struct out *out, const char *name, struct wload_error *e
 	return out_fail(out, errno, "given its name", name, err);
 }
 
+static int reveal_side(const struct out *out, const char *name, struct out_side *side,
+		       struct wload_error *err)
+{
+	int r = side->made ? reveal(out, name, err) : 0;
+
+	side->revealed = side->made && r == 0;
+	return r;
+}
+
 int out_commit(struct out *out, struct wload_error *err)
 {
 	char name[OUT_FILE_NAME_MAX];
-	int r = write_sides(out, err);
+	int r = 0;
 
 	/* Delayed allocation tells of a full disk here at the latest. */
 	for (uint32_t s = 0; r == 0 && s < out->layout.shards; s++)
@@ -275,10 +298,13 @@ int out_commit(struct out *out, struct wload_error *err)
 		r = reveal(out, name, err);
 		out->revealed += r == 0;
 	}
-	if (r == 0 && out->made_config)
-		r = reveal(out, CONFIG_FILE, err);
-	if (r == 0 && out->made_index)
-		r = reveal(out, INDEX_FILE, err);
+	if (r == 0)
+		r = reveal_side(out, CONFIG_FILE, &out->config, err);
+	if (r == 0)
+		r = reveal_side(out, INDEX_FILE, &out->index, err);
+	/* Not every filesystem can sync a folder; the names are there all the same. */
+	if (r == 0)
+		(void)fsync(out->dir_fd);
 	out->committed = r == 0;
 	return r;
 }
@@ -289,6 +315,14 @@ static void remove_partial(const struct out *out, const char *name)
 
 	partial_name(name, partial);
 	(void)unlinkat(out->dir_fd, partial, 0);
+}
+
+static void remove_side(const struct out *out, const char *name, const struct out_side *side)
+{
+	if (side->revealed)
+		(void)unlinkat(out->dir_fd, name, 0);
+	else if (side->made)
+		remove_partial(out, name);
 }
 
 /* Removes what this load made, under whichever name it has by now. */
@@ -303,10 +337,8 @@ static void remove_all(const struct out *out)
 		else if (out->files[s].made)
 			remove_partial(out, name);
 	}
-	if (out->made_index)
-		remove_partial(out, INDEX_FILE);
-	if (out->made_config)
-		remove_partial(out, CONFIG_FILE);
+	remove_side(out, INDEX_FILE, &out->index);
+	remove_side(out, CONFIG_FILE, &out->config);
 	if (out->made_dir)
 		(void)rmdir(out->dir);
 }

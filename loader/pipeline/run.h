@@ -9,6 +9,7 @@
  *       ^                    a slot's copies are over:     compare it, write it out
  *       |                    its bytes arrived  ---------> consume sources nobody needs any more
  *       +---- wait while too much is unfinished <--------- free it (release)
+ *                                                          (the last ones: load.c, at the end)
  *
  * A parameter is complete when as many bytes arrived as it has. Whoever counts the last one puts it
  * on the finisher's list. The first failure stops everyone; later ones are not heard. */
