@@ -5,7 +5,7 @@
 # from, others who consume too, disks and memory that are too small. What can't be done is refused
 # before anything is consumed, and what is reported is what happened.
 
-# shellcheck disable=SC2154 # run sets stderr
+# shellcheck disable=SC2154,SC2016 # run sets stderr; quoted conditions
 load helper
 
 setup() {
@@ -86,5 +86,111 @@ assert_refused() {
 	load_json --device host
 	assert_equal "$(field consumed_tensors)" 29
 	assert_equal "$(field consumed_bytes)" $(($(stats_field consumed_bytes) - before))
+	wl_umount "$MNT"
+}
+
+# mount_slow TENSORS BYTES: a checkpoint of holes, of so many tensors, each of so many bytes.
+mount_slow() {
+	local i
+
+	for i in $(seq -w "$1"); do echo "t$i U8 $2"; done | make_tensors "$CKPT" --sparse
+	wl_mount "$CKPT" "$MNT"
+}
+
+# Are all threads of a process stopped?
+is_stopped() { ! grep -h '^State:' "/proc/$1"/task/*/status | grep -qv '^State:[[:space:]]T'; }
+
+# start_load CONDITION ARGS…: a load that is stopped midway, once the condition holds: $LOADER.
+start_load() {
+	local condition=$1
+	shift
+	"$WLOAD" "$MNT" --quiet --json --threads 1 --staging 128K "$@" \
+		>"$REPORT" 2>"$BATS_TEST_TMPDIR/stderr" 3>&- &
+	LOADER=$!
+	wait_until "$condition"
+	kill -STOP "$LOADER"
+	wait_until "is_stopped $LOADER"
+}
+
+# end_load STATUS: it goes on, and ends so.
+end_load() {
+	local rc=0
+
+	kill -CONT "$LOADER"
+	wait "$LOADER" || rc=$?
+	LOADER=''
+	assert_equal "$rc" "$1"
+}
+
+consumed_some() { [ "$(stats_field consumed_tensors)" -ge 1 ]; }
+
+@test "load: what others consume meanwhile is loaded all the same, and not counted as its own" {
+	mount_slow 64 67108864
+	start_load consumed_some --device null
+	run -0 "$WLOAD" consume "$MNT" --all
+	others=${output%% *}
+	end_load 0
+	assert [ "$others" -gt 0 ]
+	assert_equal "$(($(field consumed_tensors) + others))" 64
+	assert_equal "$(field consumed_bytes)" $(($(field consumed_tensors) * 67108864))
+	assert_equal "$(field bytes_read)" "$(stats_field bytes)"
+	wl_umount "$MNT"
+}
+
+@test "load: a shard that is touched meanwhile is noticed before more is consumed" {
+	mount_slow 64 67108864
+	start_load consumed_some --device null
+	before=$(stats_field consumed_tensors)
+	touch "$CKPT/model.safetensors"
+	end_load 1
+	run -0 cat "$BATS_TEST_TMPDIR/stderr"
+	assert_output --partial 'changed since it was opened'
+	assert_equal "$(stats_field consumed_tensors)" "$before"
+	wl_umount "$MNT"
+}
+
+# ---- --out -----------------------------------------------------------------------------------
+
+@test "load: --out on a full disk is refused before anything is consumed" {
+	require root
+	mount_tiny
+	mkdir "$BATS_TEST_TMPDIR/small"
+	pages=$(($(stat -c %s "$CKPT/model.safetensors") / 4096))
+	refused=0
+	for pages in $(seq $((pages - 2)) $((pages + 4))); do
+		mount -t tmpfs -o "size=$((pages * 4096))" small "$BATS_TEST_TMPDIR/small"
+		run "$WLOAD" "$MNT" --device host --quiet --out "$BATS_TEST_TMPDIR/small"
+		[ "$status" = 0 ] && break
+		assert_output --partial 'No space left on device'
+		assert_equal "$(stats_field consumed_tensors)" 0
+		assert_equal "$(ls -A "$BATS_TEST_TMPDIR/small")" ''
+		umount "$BATS_TEST_TMPDIR/small"
+		refused=$((refused + 1))
+	done
+	assert_equal "$status" 0
+	assert [ "$refused" -gt 1 ]
+	assert_exists "$BATS_TEST_TMPDIR/small/config.json"
+	wl_umount "$MNT"
+}
+
+@test "load: --out says of an interrupted load's file that it is one, before anything is consumed" {
+	mount_tiny
+	mkdir "$OUT"
+	touch "$OUT/.config.json.partial"
+	assert_refused "\.config\.json\.partial' was left by an interrupted load, remove it$" \
+		--device host --out "$OUT"
+	run -0 ls -A "$OUT"
+	assert_output .config.json.partial
+	wl_umount "$MNT"
+}
+
+@test "load: --out whose files can't get their names does not consume the rest" {
+	mount_slow 8 33554432
+	start_load '[ -e "$OUT/.model.safetensors.partial" ]' --device host --out "$OUT"
+	touch "$OUT/model.safetensors"
+	end_load 1
+	assert [ "$(stats_field consumed_tensors)" -lt 8 ]
+	run -0 ls -A "$OUT"
+	assert_output model.safetensors
 	wl_umount "$MNT"
 }
