@@ -97,7 +97,8 @@ struct wload_loaded {
  * Returns 0, or what wload_checkpoint_open() and wload_plan_build() return, or
  *   -EINVAL   the options contradict each other; the message says which
  *   -ENODEV   no such device
- *   -ENOMEM   the parameters do not fit (device, or host where `auto` falls back to it)
+ *   -ENOMEM   the parameters do not fit (device, or host where `auto` falls back to it, there with
+ *             the staging and some slack; with release those that are there at once)
  *   -ESTALE   a needed tensor is consumed already, or a shard changed during the load
  *   -EBADMSG  verify found a difference; the message names the tensor and the first byte
  *   -EEXIST   out_dir already holds a checkpoint

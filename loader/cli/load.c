@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #include "loader/base/cleanup.h"
 #include "loader/cli/cli.h"
@@ -58,13 +59,26 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 	return r;
 }
 
+static int check_options(const struct options *options, struct wload_error *err)
+{
+	if (!options->device || strcmp(options->device, "null") != 0)
+		return 0;
+	if (options->verify)
+		return cli_usage(err, "--verify: --device null keeps nothing to compare");
+	if (options->out)
+		return cli_usage(err, "--out: --device null keeps nothing to write");
+	return 0;
+}
+
 static int run(const struct options *options, struct wload_error *err)
 {
 	struct wload_rules *rules CLEANUP(free_rules) = NULL;
 	struct wload_load *load CLEANUP(unref_load) = NULL;
 	struct text text CLEANUP(text_free) = {0};
-	int r = 0;
+	int r = check_options(options, err);
 
+	if (r < 0)
+		return r;
 	/* A reader of our progress that goes away must not end a load half-way; one of the report
 	 * that does is told as a failed write. */
 	(void)signal(SIGPIPE, SIG_IGN);

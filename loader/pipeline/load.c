@@ -146,6 +146,20 @@ static int open_consume(struct load *l, struct wload_error *err)
 	return r;
 }
 
+/* Does the device have the memory? Asked when all that the plan takes of the host's is taken. */
+static int check_memory(const struct load *l, struct wload_error *err)
+{
+	const struct slots_shape *shape = &l->run.shape;
+	uint64_t staging = (uint64_t)shape->readers * shape->slots * shape->slot_bytes;
+	uint64_t bytes = param_memory_all(l->plan);
+	int r = 0;
+
+	if (l->options->release)
+		r = param_memory_live(l->plan, &l->reads, (size_t)shape->readers * shape->slots,
+				      RUN_BACKLOG_BYTES, &bytes, err);
+	return r < 0 ? r : param_memory_fits(l->result->device, bytes, staging, err);
+}
+
 /* What the finisher needs. */
 static int open_finish(struct load *l, struct wload_error *err)
 {
@@ -201,9 +215,9 @@ static int prepare(struct load *l, const char *path, struct wload_error *err)
 	if (r == 0)
 		r = open_plan(l, path, err);
 	if (r == 0)
-		r = param_memory_fits(l->result->device, l->plan, l->options->release, err);
-	if (r == 0)
 		r = open_reads(l, err);
+	if (r == 0)
+		r = check_memory(l, err);
 	if (r == 0)
 		r = memory_start(l->source.ckpt, l->resident_before, l->source.daemon_pid,
 				 &l->memory, err);

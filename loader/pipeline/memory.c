@@ -54,7 +54,9 @@ static uint64_t cache_added(const struct memory *memory)
 
 static void look(struct memory *memory, bool at_cache)
 {
-	uint64_t resident = host_memory_resident(0), sum, start = run_now_ns();
+	struct memory_look seen = {.resident = host_memory_resident(0),
+				   .baseline = memory->baseline_bytes};
+	uint64_t sum, start = run_now_ns();
 
 	if (at_cache || start >= memory->next_cache_ns) {
 		uint64_t cost, pause;
@@ -64,10 +66,10 @@ static void look(struct memory *memory, bool at_cache)
 		pause = cost * CACHE_COST_RATIO;
 		memory->next_cache_ns = start + (pause > CACHE_LOOK_NS ? pause : CACHE_LOOK_NS);
 	}
-	sum = resident > memory->baseline_bytes ? resident - memory->baseline_bytes : 0;
-	sum += memory->added_cache;
+	seen.cache = memory->added_cache;
 	if (memory->daemon_pid > 0)
-		sum += host_memory_resident(memory->daemon_pid);
+		seen.daemon = host_memory_resident(memory->daemon_pid);
+	sum = memory_sum(&seen);
 	atomic_store(&memory->now, sum);
 	if (sum > atomic_load(&memory->peak))
 		atomic_store(&memory->peak, sum);

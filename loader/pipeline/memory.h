@@ -14,6 +14,19 @@
 
 #include "wloadfs/checkpoint.h"
 
+/* One look at it. */
+struct memory_look {
+	uint64_t resident, baseline; /* of this process */
+	uint64_t cache;		     /* added to the shards */
+	uint64_t daemon;	     /* resident */
+};
+
+static inline uint64_t memory_sum(const struct memory_look *look)
+{
+	return (look->resident > look->baseline ? look->resident - look->baseline : 0) +
+	       look->cache + look->daemon;
+}
+
 struct memory;
 
 /* Starts looking.

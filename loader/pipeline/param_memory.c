@@ -25,7 +25,7 @@ static uint64_t largest_param(const struct wload_plan *plan)
 	return aligned(most);
 }
 
-static uint64_t all_params(const struct wload_plan *plan)
+uint64_t param_memory_all(const struct wload_plan *plan)
 {
 	uint64_t sum = 0;
 
@@ -35,18 +35,84 @@ static uint64_t all_params(const struct wload_plan *plan)
 	return sum;
 }
 
-int param_memory_fits(struct device *device, const struct wload_plan *plan, bool release,
+int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_bytes,
 		      struct wload_error *err)
 {
-	uint64_t need = release ? largest_param(plan) : all_params(plan), room, total;
+	uint64_t beside = 0, need, room, total;
 	int r = device->ops->memory(device, &room, &total, err);
 
-	if (r < 0 || need <= room)
+	if (r < 0)
 		return r;
+	if (device->ops->addressable)
+		beside = staging_bytes + HOST_SLACK_BYTES + bytes / HOST_TABLE_RATIO;
+	if (checked_add(bytes, beside, &need) && need <= room)
+		return 0;
 	return wload_fail(err, ENOMEM,
-			  "%s %" PRIu64 " bytes, and '%s' has %" PRIu64 " free of %" PRIu64,
-			  release ? "the largest parameter takes" : "the parameters take", need,
-			  device->label, room, total);
+			  "the parameters take %" PRIu64
+			  " bytes at once and the load itself %" PRIu64 ", and '%s' has %" PRIu64
+			  " free of %" PRIu64,
+			  bytes, beside, device->label, room, total);
+}
+
+/* A walk over chunks that knows which parameters are there. */
+struct live {
+	const struct wload_plan *plan;
+	const struct reads *reads;
+	size_t *last; /* per parameter: 1 + the last chunk that has bytes of it; 0: not there */
+	uint64_t bytes, most;
+};
+
+static void live_enter(struct live *live, const struct reads_chunk *chunk, bool *there)
+{
+	for (uint32_t i = chunk->first; i < chunk->end; i++) {
+		uint32_t p = live->reads->places[i].param;
+
+		if (!there[p])
+			live->bytes += aligned(wload_plan_param(live->plan, p)->bytes);
+		there[p] = true;
+	}
+	if (live->bytes > live->most)
+		live->most = live->bytes;
+}
+
+static void live_leave(struct live *live, size_t c)
+{
+	const struct reads_chunk *chunk = &live->reads->chunks[c];
+
+	for (uint32_t i = chunk->first; i < chunk->end; i++) {
+		uint32_t p = live->reads->places[i].param;
+
+		if (live->last[p] != c + 1)
+			continue;
+		live->bytes -= aligned(wload_plan_param(live->plan, p)->bytes);
+		live->last[p] = 0;
+	}
+}
+
+int param_memory_live(const struct wload_plan *plan, const struct reads *reads, size_t ahead,
+		      uint64_t backlog_bytes, uint64_t *ret_bytes, struct wload_error *err)
+{
+	size_t n = wload_plan_count(plan);
+	CLEANUP_FREE size_t *last = calloc(n + 1, sizeof(*last));
+	CLEANUP_FREE bool *there = calloc(n + 1, sizeof(*there));
+	struct live live = {.plan = plan, .reads = reads, .last = last};
+	uint64_t all = param_memory_all(plan), sum;
+
+	if (!last || !there)
+		return wload_fail(err, ENOMEM, "no memory to follow %zu parameters", n);
+	for (size_t c = 0; c < reads->chunk_count; c++)
+		for (uint32_t i = reads->chunks[c].first; i < reads->chunks[c].end; i++)
+			last[reads->places[i].param] = c + 1;
+	for (size_t c = 0; c < reads->chunk_count; c++) {
+		if (c > ahead)
+			live_leave(&live, c - ahead - 1);
+		live_enter(&live, &reads->chunks[c], there);
+	}
+	if (!checked_add(live.most, backlog_bytes, &sum) ||
+	    !checked_add(sum, largest_param(plan), &sum) || sum > all)
+		sum = all;
+	*ret_bytes = sum;
+	return 0;
 }
 
 uint32_t param_memory_layout(const struct wload_plan *plan, uint64_t cap, uint32_t *ret_arena,
@@ -100,7 +166,7 @@ static int open_pooled(struct param_memory *memory, struct wload_error *err)
 	CLEANUP_FREE uint32_t *arena = calloc(n, sizeof(*arena));
 	CLEANUP_FREE uint64_t *offset = calloc(n, sizeof(*offset));
 	CLEANUP_FREE uint64_t *bytes = calloc(n, sizeof(*bytes));
-	uint64_t cap = all_params(memory->plan);
+	uint64_t cap = param_memory_all(memory->plan);
 	int r;
 
 	if (!arena || !offset || !bytes)

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "loader/device/device.h"
+#include "loader/pipeline/reads.h"
 
 #define PARAM_ALIGN_BYTES 256
 
@@ -33,12 +34,36 @@ struct param_memory {
 	pthread_mutex_t lock;
 };
 
-/* Checks that the parameters fit the device: their sum when pooled. With release how many are
- * there at once isn't known before, so that the largest one fits is all that can be said.
+/* What a load needs besides its staging on a device that is host memory: the finisher's buffers,
+ * stacks, what malloc keeps; and of each 512 bytes one for page tables (8 a page). */
+#define HOST_SLACK_BYTES ((uint64_t)16 << 20)
+#define HOST_TABLE_RATIO 512
+
+/* Bytes of all parameters, each aligned. */
+uint64_t param_memory_all(const struct wload_plan *plan);
+
+/* Checks that the parameters fit the device.
  *
- * Returns 0, or -ENOMEM with both figures. */
-int param_memory_fits(struct device *device, const struct wload_plan *plan, bool release,
+ * bytes          the most that is there at once: param_memory_all(), with release what
+ *                param_memory_live() says
+ * staging_bytes  counts only where the device's memory is the host's, as do the two above
+ *
+ * Returns 0, or -ENOMEM with all figures. */
+int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_bytes,
 		      struct wload_error *err);
+
+/* How many bytes of parameters are there at once with release, at most:
+ *
+ *   in the order of reads, those of which a byte was placed and a byte is missing, each kept for
+ *   `ahead` chunks more than in that order, for readers finish chunks out of it
+ * + what may wait for the finisher (RUN_BACKLOG_BYTES), and one more, which it works on
+ *
+ * never more than all. A reader that falls behind by more than its share can exceed it: then the
+ * device refuses, and the load fails with what arrived consumed. Pure.
+ *
+ * Returns 0 or -ENOMEM. */
+int param_memory_live(const struct wload_plan *plan, const struct reads *reads, size_t ahead,
+		      uint64_t backlog_bytes, uint64_t *ret_bytes, struct wload_error *err);
 
 /* Where each parameter begins when arenas hold at most cap bytes each. Pure.
  *

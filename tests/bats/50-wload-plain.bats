@@ -35,6 +35,8 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_usage "--threads: '0' is not a number from 1 to 512" a --threads=0
 	assert_usage "--staging: '1Q' is not a size from 131072 to 68719476736" a --staging 1Q
 	assert_usage "--out: the value is missing, want DIR" load a --out
+	assert_usage "--verify: --device null keeps nothing to compare" a --device null --verify
+	assert_usage "--out: --device null keeps nothing to write" a --device=null --out b
 	assert_usage "consume: nothing is named; want one of PREFIX, --key NAME, --all" consume a
 	assert_usage "consume: too much is named; want one of PREFIX, --key NAME, --all" \
 		consume a model --all

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "checkpoint_of.h"
+#include "loader/pipeline/consume.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/verify.h"
 #include "tap.h"
@@ -197,6 +198,32 @@ static bool all_match(const struct run *run, const struct llama *llama)
 	return true;
 }
 
+static int tell(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
+		struct wload_error *err)
+{
+	(void)ctx;
+	(void)names;
+	(void)err;
+	memset(ret_changed, true, name_count);
+	return 0;
+}
+
+/* Was nothing of a parameter that differs given up? */
+static bool keeps_what_differs(const struct run *run, const struct llama *llama)
+{
+	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++) {
+		const struct wload_param *param = wload_plan_param(run->plan, p);
+		const uint8_t *bytes = run->memory->bases[p];
+
+		if (!bytes || llama_matches(param->name, bytes, param->bytes, llama->scale))
+			continue;
+		for (uint32_t s = 0; s < param->source_count; s++)
+			if (!run->consume->left[param->sources[s].tensor])
+				return false;
+	}
+	return true;
+}
+
 static void check_row(struct tap *tap, const struct row *row, const struct wload_checkpoint *ckpt,
 		      const struct wload_plan *plan, const struct llama *llama)
 {
@@ -207,6 +234,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 	struct reads reads = {0};
 	struct param_memory memory = {0};
 	struct verify verify;
+	struct consume consume = {0};
 	struct wload_error err = {0};
 	struct run run = {.ckpt = ckpt,
 			  .inv = inv,
@@ -215,7 +243,8 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 			  .reads = &reads,
 			  .memory = &memory,
 			  .shape = {4, 3, SLOT_BYTES_MIN},
-			  .verify = row->verify ? &verify : NULL};
+			  .verify = row->verify ? &verify : NULL,
+			  .consume = &consume};
 	size_t count = 0;
 
 	verify_open(&verify, ckpt, NULL);
@@ -223,6 +252,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 	       reads_collect(inv, plan, &wants, &count, &err) == 0 &&
 		       reads_build(wants, count, SLOT_BYTES_MIN, &reads, &err) == 0 &&
 		       param_memory_open(&memory, &device, plan, row->release, &err) == 0 &&
+		       consume_open(&consume, inv, plan, tell, NULL, &err) == 0 &&
 		       run_init(&run, &err) == 0,
 	       "%s: ready", row->name)) {
 		run_threads(&run);
@@ -230,8 +260,12 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 		   run.result == row->want && strstr(run.error.text, row->words) &&
 			   (row->want || row->release || all_match(&run, llama)),
 		   "%s (%d %s)", row->name, run.result, run.error.text);
+		if (row->verify && !row->release)
+			ok(tap, keeps_what_differs(&run, llama),
+			   "%s: consumed only what was compared", row->name);
 		run_destroy(&run);
 	}
+	consume_close(&consume);
 	free(wants);
 	verify_close(&verify);
 	param_memory_close(&memory);

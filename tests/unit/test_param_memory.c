@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* loader/pipeline/param_memory.c: what a load is said to need, and what is refused for it; and what
+ * memory.h adds up. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "loader/base/cleanup.h"
+#include "loader/pipeline/memory.h"
+#include "loader/pipeline/param_memory.h"
+#include "plan_of.h"
+#include "tap.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+static uint64_t room_bytes;
+
+static int some_room(struct device *device, uint64_t *ret_free, uint64_t *ret_total,
+		     struct wload_error *err)
+{
+	(void)device;
+	(void)err;
+	*ret_free = *ret_total = room_bytes;
+	return 0;
+}
+
+static const struct fits_row {
+	const char *name;
+	bool host; /* the device's memory is the host's */
+	uint64_t bytes, staging, room;
+	int want;
+} fits_rows[] = {
+	{"exactly, on a GPU", false, 100 * MIB, 6 * MIB, 100 * MIB, 0},
+	{"one byte too many, on a GPU", false, 100 * MIB + 1, 0, 100 * MIB, -ENOMEM},
+	{"exactly, on the host", true, 512 * MIB, 6 * MIB, (512 + 6 + 16 + 1) * MIB, 0},
+	{"no room for page tables", true, 512 * MIB, 6 * MIB, (512 + 6 + 16 + 1) * MIB - 1,
+	 -ENOMEM},
+	{"no room for the staging", true, 100 * MIB, 64 * MIB, 140 * MIB, -ENOMEM},
+	{"1 MiB to spare on the host", true, 100 * MIB, 0, 101 * MIB, -ENOMEM},
+	{"over 2^64", true, UINT64_MAX, 6 * MIB, UINT64_MAX, -ENOMEM},
+	{"no limit", false, UINT64_MAX, 0, UINT64_MAX, 0},
+};
+
+/* Parameters of 256 bytes, by how many of them a load has at once. Chunks are of 128 bytes. */
+static const struct live_row {
+	const char *name;
+	size_t ahead;
+	uint64_t backlog, want;
+} live_rows[] = {
+	{"one at a time, and the finisher's", 0, 0, 2},
+	{"one chunk behind its place", 1, 0, 3},
+	{"what waits for the finisher", 0, 512, 4},
+	{"never more than all", 1000, 0, 8},
+	{"never more than all, of any backlog", 0, UINT64_MAX, 8},
+};
+
+static const struct sum_row {
+	const char *name;
+	struct memory_look look;
+	uint64_t want;
+} sum_rows[] = {
+	{"growth", {100, 40, 0, 0}, 60},    {"no growth", {40, 100, 0, 0}, 0},
+	{"page cache", {0, 0, 7, 0}, 7},    {"the daemon", {0, 0, 0, 9}, 9},
+	{"all of it", {100, 40, 7, 9}, 76},
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static void check_fits(struct tap *tap, const struct fits_row *row)
+{
+	const struct device_ops ops = {.memory = some_room, .addressable = row->host};
+	struct device device = {.ops = &ops, .label = "device"};
+	struct wload_error err = {0};
+
+	room_bytes = row->room;
+	ok(tap, param_memory_fits(&device, row->bytes, row->staging, &err) == row->want,
+	   "fits: %s %s", row->name, err.text);
+}
+
+static void check_live(struct tap *tap)
+{
+	static const struct plan_of_tensor tensors[8] = {
+		{"a", WLOAD_DTYPE_U8, 256}, {"b", WLOAD_DTYPE_U8, 256}, {"c", WLOAD_DTYPE_U8, 256},
+		{"d", WLOAD_DTYPE_U8, 256}, {"e", WLOAD_DTYPE_U8, 256}, {"f", WLOAD_DTYPE_U8, 256},
+		{"g", WLOAD_DTYPE_U8, 256}, {"h", WLOAD_DTYPE_U8, 256},
+	};
+	struct wload_error err = {0};
+	CLEANUP_FREE struct reads_want *wants = NULL;
+	struct reads reads = {0};
+	struct plan_of made;
+	size_t count = 0;
+
+	if (!ok(tap,
+		plan_of(tensors, 8, &made, &err) == 0 &&
+			reads_collect(made.inv, made.plan, &wants, &count, &err) == 0,
+		"live: a plan"))
+		return;
+	for (size_t i = 0; i < count; i++) /* as if nothing stood before them */
+		wants[i].file_offset -= 8;
+	(void)reads_build(wants, count, 128, &reads, &err);
+	for (size_t i = 0; i < COUNT(live_rows); i++) {
+		const struct live_row *row = &live_rows[i];
+		uint64_t bytes = 0;
+
+		(void)param_memory_live(made.plan, &reads, row->ahead, row->backlog, &bytes, &err);
+		ok(tap, bytes == row->want * 256, "live: %s (%ju)", row->name, (uintmax_t)bytes);
+	}
+	reads_free(&reads);
+	plan_of_free(&made);
+}
+
+int main(void)
+{
+	struct tap tap = {0};
+
+	for (size_t i = 0; i < COUNT(fits_rows); i++)
+		check_fits(&tap, &fits_rows[i]);
+	check_live(&tap);
+	for (size_t i = 0; i < COUNT(sum_rows); i++)
+		ok(&tap, memory_sum(&sum_rows[i].look) == sum_rows[i].want, "sum: %s",
+		   sum_rows[i].name);
+	return tap_done(&tap);
+}
