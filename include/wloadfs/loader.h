@@ -125,6 +125,9 @@ WLOAD_API const struct wload_loaded *wload_load_find(const struct wload_load *lo
 /* The names of tensors that no parameter needed; NULL past the last. */
 WLOAD_API const char *wload_load_unused(const struct wload_load *load, uint32_t i);
 
+/* What wload_checkpoint_warning() said of the checkpoint; NULL past the last. */
+WLOAD_API const char *wload_load_warning(const struct wload_load *load, uint32_t i);
+
 /* Exports a parameter as a DLPack tensor (https://dmlc.github.io/dlpack/latest/c_api.html,
  * DLManagedTensor), which holds its own reference to the load until its deleter runs.
  *

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "loader/cli/cli.h"
-#include "wloadfs/mount.h"
 
 int cli_usage(struct wload_error *err, const char *fmt, ...)
 {
@@ -20,17 +19,17 @@ int cli_usage(struct wload_error *err, const char *fmt, ...)
 	return CLI_USAGE;
 }
 
-int cli_is_mount(const char *path, bool *ret_mount, struct wload_error *err)
+void cli_warn(const char *text)
 {
-	struct wload_mount *mount;
-	int r = wload_mount_open(path, &mount, err);
+	(void)fprintf(stderr, "wload: warning: %s\n", text);
+}
 
-	if (r < 0 && r != -ENODEV)
-		return r;
-	*ret_mount = r == 0;
-	if (r == 0)
-		wload_mount_close(mount);
-	return 0;
+void cli_warn_of(const struct wload_checkpoint *ckpt)
+{
+	const char *text;
+
+	for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
+		cli_warn(text);
 }
 
 int cli_print(const struct text *text, struct wload_error *err)

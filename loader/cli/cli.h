@@ -5,6 +5,7 @@
 /* What main.c and the commands share. */
 
 #include "loader/cli/options.h"
+#include "wloadfs/checkpoint.h"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -49,9 +50,11 @@ extern const struct command command_consume;
 extern const struct command command_restore;
 extern const struct command command_stats;
 
-/* Whether path is a mount; where it is one whose daemon is gone, or lies inside of one, fails as
- * wload_mount_open() does. */
-int cli_is_mount(const char *path, bool *ret_mount, struct wload_error *err);
+/* Prints a line about something that did not stop the command. */
+void cli_warn(const char *text);
+
+/* Prints the warnings of a checkpoint. */
+void cli_warn_of(const struct wload_checkpoint *ckpt);
 
 /* Writes a text to stdout; nothing when it is empty. Returns 0, or -ENOMEM with err
  * filled when the text failed. That stdout took it is checked once, by main. */

@@ -88,6 +88,8 @@ static int run(const struct options *options, struct wload_error *err)
 		r = run_load(options, rules, &load, err);
 	if (r < 0)
 		return r;
+	for (uint32_t i = 0; !options->quiet && wload_load_warning(load, i); i++)
+		cli_warn(wload_load_warning(load, i));
 	if (options->json)
 		report_json(load, &text);
 	else if (!options->quiet)

@@ -10,19 +10,21 @@
 #include "loader/base/cleanup.h"
 #include "loader/cli/cli.h"
 #include "loader/cli/units.h"
+#include "loader/pipeline/source.h"
 #include "loader/pipeline/source_text.h"
 #include "wloadfs/checkpoint.h"
 #include "wloadfs/mount.h"
 
 struct listing {
-	struct wload_checkpoint *ckpt;
+	struct source source;
+	const struct wload_checkpoint *ckpt; /* the source's */
 	const struct wload_inventory *inv;
 	bool *consumed; /* by tensor; NULL where PATH is no mount */
 };
 
 static void listing_close(struct listing *list)
 {
-	wload_checkpoint_close(list->ckpt);
+	source_close(&list->source);
 	free(list->consumed);
 }
 
@@ -74,15 +76,14 @@ static int read_states(struct listing *list, const char *path, struct wload_erro
 
 static int listing_open(const char *path, struct listing *list, struct wload_error *err)
 {
-	bool mount;
-	int r = cli_is_mount(path, &mount, err);
+	int r = source_open(path, &list->source, err);
 
-	if (r == 0)
-		r = wload_checkpoint_open(path, NULL, NULL, &list->ckpt, err);
 	if (r < 0)
 		return r;
+	list->ckpt = list->source.ckpt;
 	list->inv = wload_checkpoint_inventory(list->ckpt);
-	return mount ? read_states(list, path, err) : 0;
+	cli_warn_of(list->ckpt);
+	return list->source.mount ? read_states(list, path, err) : 0;
 }
 
 /* ---- printing

@@ -5,17 +5,13 @@
 
 #include "loader/base/cleanup.h"
 #include "loader/cli/cli.h"
+#include "loader/pipeline/source.h"
 #include "loader/plan/print.h"
 #include "wloadfs/checkpoint.h"
 
 static void free_rules(struct wload_rules **rules)
 {
 	wload_rules_free(*rules);
-}
-
-static void close_checkpoint(struct wload_checkpoint **ckpt)
-{
-	wload_checkpoint_close(*ckpt);
 }
 
 static void free_plan(struct wload_plan **plan)
@@ -34,21 +30,21 @@ static int print(const struct options *options, const struct wload_inventory *in
 
 static int run(const struct options *options, struct wload_error *err)
 {
-	struct wload_checkpoint *ckpt CLEANUP(close_checkpoint) = NULL;
+	struct source source CLEANUP(source_close) = {0};
 	struct wload_rules *rules CLEANUP(free_rules) = NULL;
 	struct wload_plan *plan CLEANUP(free_plan) = NULL;
 	const struct wload_inventory *inv;
-	bool mount; /* read like a folder, once it is known to answer */
-	int r = cli_is_mount(options->path, &mount, err);
+	int r = 0;
 
-	if (r == 0 && options->rules)
+	if (options->rules)
 		r = wload_rules_load(options->rules, &rules, err);
 	if (r == 0)
-		r = wload_checkpoint_open(options->path, NULL, NULL, &ckpt, err);
+		r = source_open(options->path, &source, err);
 	if (r < 0)
 		return r;
-	inv = wload_checkpoint_inventory(ckpt);
-	r = wload_plan_build(inv, wload_checkpoint_config(ckpt),
+	cli_warn_of(source.ckpt);
+	inv = wload_checkpoint_inventory(source.ckpt);
+	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt),
 			     rules ? rules : wload_rules_builtin(), &plan, err);
 	return r < 0 ? r : print(options, inv, plan, err);
 }

@@ -371,6 +371,8 @@ static int load_all(struct load *l, const char *path, struct wload_error *err)
 		r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan,
 				err);
 	if (r == 0)
+		r = result_warn(l->result, l->source.ckpt, err);
+	if (r == 0)
 		r = run_load(l, err);
 	if (r == 0)
 		fill_report(l);

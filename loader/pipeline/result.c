@@ -107,6 +107,26 @@ int result_fill(struct wload_load *load, const struct wload_inventory *inv,
 	return 0;
 }
 
+int result_warn(struct wload_load *load, const struct wload_checkpoint *ckpt,
+		struct wload_error *err)
+{
+	uint32_t count = 0;
+
+	while (wload_checkpoint_warning(ckpt, count))
+		count++;
+	load->warnings = calloc((size_t)count + 1, sizeof(*load->warnings));
+	for (; load->warnings && load->warning_count < count; load->warning_count++) {
+		char *copy = strdup(wload_checkpoint_warning(ckpt, load->warning_count));
+
+		if (!copy)
+			break;
+		load->warnings[load->warning_count] = copy;
+	}
+	if (!load->warnings || load->warning_count < count)
+		return wload_fail(err, ENOMEM, "no memory for %u warnings", count);
+	return 0;
+}
+
 struct wload_load *wload_load_ref(struct wload_load *load)
 {
 	atomic_fetch_add(&load->refs, 1);
@@ -119,6 +139,9 @@ void wload_load_unref(struct wload_load *load)
 		return;
 	param_memory_close(&load->memory);
 	device_close(load->device);
+	for (uint32_t i = 0; i < load->warning_count; i++)
+		free(load->warnings[i]);
+	free(load->warnings);
 	free(load->params);
 	free(load->by_name);
 	free(load->unused);
@@ -167,6 +190,11 @@ const struct wload_loaded *wload_load_find(const struct wload_load *load, const 
 			low = middle + 1;
 	}
 	return NULL;
+}
+
+const char *wload_load_warning(const struct wload_load *load, uint32_t i)
+{
+	return i < load->warning_count ? load->warnings[i] : NULL;
 }
 
 const char *wload_load_unused(const struct wload_load *load, uint32_t i)

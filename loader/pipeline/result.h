@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "loader/pipeline/param_memory.h"
+#include "wloadfs/checkpoint.h"
 
 struct wload_load {
 	atomic_uint refs;
@@ -22,6 +23,8 @@ struct wload_load {
 	uint32_t *by_name; /* parameters in the order of names */
 	const char **unused;
 	uint32_t unused_count;
+	char **warnings;
+	uint32_t warning_count;
 	char *names;	  /* all of them, NUL-terminated */
 	uint64_t *shapes; /* all of them */
 };
@@ -34,5 +37,9 @@ struct wload_load *result_new(void);
  * Returns 0 or -ENOMEM. */
 int result_fill(struct wload_load *load, const struct wload_inventory *inv,
 		const struct wload_plan *plan, struct wload_error *err);
+
+/* Copies the checkpoint's warnings. Returns 0 or -ENOMEM. */
+int result_warn(struct wload_load *load, const struct wload_checkpoint *ckpt,
+		struct wload_error *err);
 
 #endif

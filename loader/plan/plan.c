@@ -69,7 +69,8 @@ static int choose_rules(struct draft *draft, const struct config *config,
 	}
 	if (!type) {
 		draft_note(draft, "%s, so nothing is fused",
-			   config ? "config.json has no 'model_type'" : "there is no config.json");
+			   config ? "config.json has no 'model_type'"
+				  : "no config.json could be read");
 		return 0;
 	}
 	r = builtin_rules_for(type, ret_owned, err);

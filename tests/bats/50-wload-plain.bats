@@ -129,6 +129,21 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_regex "$stderr" 'broken.json'
 }
 
+@test "warnings: load, plan and ls tell what they did without" {
+	make_tiny tiny-llama "$CKPT"
+	rm "$CKPT/config.json"
+	mkdir "$CKPT/config.json"
+	for args in 'load --device null' plan ls; do
+		# shellcheck disable=SC2086
+		run -0 --separate-stderr "$WLOAD" $args "$CKPT"
+		assert_regex "${stderr_lines[0]}${stderr_lines[1]}" \
+			"wload: warning: 'config.json' is not a regular file, going on without it"
+	done
+	run -0 --separate-stderr "$WLOAD" "$CKPT" --device null --quiet --json
+	assert_equal "$stderr" ''
+	assert_output --partial '"no config.json could be read, so nothing is fused"'
+}
+
 # ---- load ------------------------------------------------------------------------------------
 
 @test "load: the report is one JSON object with every member" {

@@ -17,6 +17,7 @@ setup() {
 teardown() {
 	[ -z "${LOADER-}" ] || kill -KILL "$LOADER" 2>/dev/null || true
 	wl_cleanup
+	[ -z "${CGROUP-}" ] || rmdir "$CGROUP" || true
 	umount "$BATS_TEST_TMPDIR/small" 2>/dev/null || true
 }
 
@@ -192,5 +193,92 @@ consumed_some() { [ "$(stats_field consumed_tensors)" -ge 1 ]; }
 	assert [ "$(stats_field consumed_tensors)" -lt 8 ]
 	run -0 ls -A "$OUT"
 	assert_output model.safetensors
+	wl_umount "$MNT"
+}
+
+# ---- what it is made of ----------------------------------------------------------------------
+
+@test "ls, plan, load: a mount of one file, whatever its name" {
+	make_tiny tiny-llama "$CKPT"
+	for name in consolidated.safetensors weights.bin; do
+		mkdir "$CKPT.one"
+		cp "$CKPT/model.safetensors" "$CKPT.one/$name"
+		wl_mount "$CKPT.one/$name" "$MNT"
+		diff <("$WLOAD" ls "$MNT") <("$WLOAD" ls "$CKPT")
+		run -0 "$WLOAD" plan "$MNT"
+		load_json --device host
+		assert_equal "$(field consumed_tensors)" 30
+		wl_umount "$MNT"
+		rm -r "$CKPT.one"
+	done
+}
+
+@test "load: --verify reads the tensors' own files" {
+	mount_tiny
+	before=$(stats_field served_bytes)
+	load_json --device host --verify --no-consume
+	assert [ "$(($(stats_field served_bytes) - before))" -ge "$(field bytes_verified)" ]
+	wl_umount "$MNT"
+}
+
+# ---- memory ----------------------------------------------------------------------------------
+
+# Forgets the shard's pages.
+drop_cache() { dd of="$CKPT/model.safetensors" oflag=nocache conv=notrunc,fdatasync count=0 status=none; }
+
+@test "load: peak_host_bytes counts the page cache that the load filled" {
+	require disk
+	echo 'a U8 67108864' | make_tensors "$CKPT"
+	wl_mount "$CKPT" "$MNT"
+	drop_cache
+	load_json --device null --no-consume --threads 1 --staging 128K
+	assert [ "$(field peak_host_bytes)" -ge "$(field bytes_read)" ]
+	wl_umount "$MNT"
+}
+
+@test "load: peak_host_bytes counts the daemon" {
+	mount_tiny
+	cat "$CKPT/model.safetensors" >/dev/null
+	load_json --device null --no-consume --threads 1 --staging 128K
+	daemon=$(awk '/^RssFile|^RssAnon/ { kib += $2 } END { print kib * 1024 }' \
+		"/proc/${WL_PIDS[$MNT]}/status")
+	assert [ "$(field peak_host_bytes)" -ge "$((daemon * 9 / 10))" ]
+	wl_umount "$MNT"
+}
+
+# A memory cgroup of version 1, or of version 2 where the root hands the controller on.
+probe_cgroup() {
+	local top
+
+	for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+		CGROUP=$top/wload-test-$$
+		mkdir "$CGROUP" 2>/dev/null || continue
+		for LIMIT in memory.limit_in_bytes memory.max; do
+			[ ! -w "$CGROUP/$LIMIT" ] || return 0
+		done
+		rmdir "$CGROUP"
+	done
+	CGROUP=''
+	return 1
+}
+
+# limited BYTES COMMAND…: runs it with no more memory than that.
+limited() {
+	echo "$1" >"$CGROUP/$LIMIT"
+	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" "${@:2}"
+}
+
+@test "load: what does not fit a cgroup is refused before anything is consumed" {
+	require cgroup
+	echo 'a U8 100663296' | make_tensors "$CKPT" --sparse
+	wl_mount "$CKPT" "$MNT"
+	for spare in -50 1 12; do # MiB, less and more than the parameters
+		run --separate-stderr -1 limited $(((96 + spare) << 20)) \
+			"$WLOAD" "$MNT" --device host --quiet
+		assert_regex "$stderr" "the parameters take 100663296 bytes at once"
+		assert_equal "$(stats_field consumed_tensors)" 0
+	done
+	run -0 limited $((160 << 20)) "$WLOAD" "$MNT" --device host --quiet --json
+	assert_equal "$(stats_field consumed_tensors)" 1
 	wl_umount "$MNT"
 }

@@ -100,8 +100,8 @@ static const struct row families[] = {
 	 "a.self_attn.q_proj.weight U8 [1] ="
 	 " a.self_attn.q_proj.weight\n",
 	 NULL, "no rules for model type 'wave?net'", NULL},
-	{"no config", NULL, NULL, "x F32 []\n", "x F32 [] = x\n", NULL, "there is no config.json",
-	 NULL},
+	{"no config", NULL, NULL, "x F32 []\n", "x F32 [] = x\n", NULL,
+	 "no config.json could be read", NULL},
 	{"config without a model type", "{\"model_type\": null}", NULL, "x F32 []\n",
 	 "x F32 [] = x\n", NULL, "has no 'model_type'", NULL},
 	{"config as Python reads it",
