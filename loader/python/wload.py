@@ -20,6 +20,7 @@ installed tree, in a source tree's build/release, and where the system looks.
 
 import collections
 import ctypes
+import errno
 import os
 import threading
 import weakref
@@ -371,11 +372,17 @@ def _read_report(load):
 
 
 class _Call:
-    """wload_load() on a thread of its own: the caller's waits in Python, where Ctrl-C reaches it."""
+    """wload_load() on a thread of its own: the caller's waits in Python, where Ctrl-C reaches it.
+
+    An exception in the caller's thread stops the load and waits for its end; another one then does
+    not wait. Whoever comes last of the two threads drops what was loaded all the same."""
 
     def __init__(self, path, options, progress):
         self._path, self._options, self._tell = path, options, progress
-        self._stopped = False
+        self._lock = threading.Lock()
+        self._begun = self._stopped = False  # under the lock
+        self._ended = threading.Event()
+        self._code, self._pointer, self._err = None, ctypes.c_void_p(), CError()
         self._failed = None
         self._callback = PROGRESS_FUNCTION(self._progress)
         options.progress = self._callback
@@ -388,22 +395,46 @@ class _Call:
             self._failed = e
         return not self._stopped and self._failed is None
 
+    def _begin(self):
+        with self._lock:
+            self._begun = not self._stopped
+            return self._begun
+
     def _run(self):
-        self._pointer, self._err = ctypes.c_void_p(), CError()
-        self._code = _lib.wload_load(self._path, ctypes.byref(self._options),
-                                     ctypes.byref(self._pointer), ctypes.byref(self._err))
+        if not self._begin():
+            return
+        try:
+            self._code = _lib.wload_load(self._path, ctypes.byref(self._options),
+                                         ctypes.byref(self._pointer), ctypes.byref(self._err))
+        finally:
+            self._ended.set()
+            if self._stopped:
+                self._drop()
+
+    def _stop(self):
+        """Gives whether a load runs, or ran, on the other thread."""
+        with self._lock:
+            self._stopped = True
+            return self._begun
+
+    def _drop(self):
+        with self._lock:
+            pointer, self._pointer = self._pointer, ctypes.c_void_p()
+        if pointer:
+            _lib.wload_load_unref(pointer)
 
     def __call__(self):
-        thread = threading.Thread(target=self._run, name="wload")
-        thread.start()
         try:
-            thread.join()
+            threading.Thread(target=self._run, name="wload").start()
+            while not self._ended.wait(0.1):  # a signal that another thread took is seen here
+                pass
         except BaseException:
-            self._stopped = True
-            thread.join()
-            if self._code >= 0:
-                _lib.wload_load_unref(self._pointer)
+            if self._stop():
+                self._ended.wait()
+                self._drop()
             raise
+        if self._code is None:
+            raise Error(errno.EIO, "the load's thread ended before the load")
         load = _Load(self._pointer.value) if self._code >= 0 else None
         if self._failed is not None:
             raise self._failed

@@ -9,9 +9,12 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 try:
     import numpy as np
@@ -255,6 +258,81 @@ def check_failures(folder, empty):
            "an exception in progress ends the load")
 
 
+class Counted:
+    """Stands in for the library's wload_load() and wload_load_unref(), and counts."""
+
+    def __init__(self, after_load):
+        self.loaded = self.dropped = 0
+        self._after_load = after_load
+        self._real = wload._lib.wload_load, wload._lib.wload_load_unref
+
+    def load(self, *arguments):
+        code = self._real[0](*arguments)
+        self.loaded += code >= 0
+        self._after_load()
+        return code
+
+    def drop(self, pointer):
+        self.dropped += 1
+        self._real[1](pointer)
+
+    def __enter__(self):
+        wload._lib.wload_load, wload._lib.wload_load_unref = self.load, self.drop
+        return self
+
+    def __exit__(self, *exception):
+        wload._lib.wload_load, wload._lib.wload_load_unref = self._real
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def check_interrupts(folder):
+    calls, interrupts, told = [], [], []
+    real = wload._Call.__init__
+
+    def handler(number, frame):
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    def remembered(self, *arguments):
+        real(self, *arguments)
+        calls.append(self)
+
+    def interrupt(count=1):
+        """Ctrl-C, from the load's thread, so many times; each is seen before the next."""
+        interrupts.clear()
+        for each in range(count):
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: len(interrupts) > each and calls[-1]._stopped)
+
+    def check(what, loads, progress=None, after_load=lambda: None):
+        with Counted(after_load) as counted:
+            raises(KeyboardInterrupt, lambda: wload.load(folder, "host", progress=progress),
+                   f"Ctrl-C {what}")
+            for thread in threading.enumerate():
+                if thread.name == "wload":
+                    thread.join(20)
+            ok(counted.loaded == counted.dropped == loads, f"and no load is left: {what}")
+
+    def tell(now):
+        told.append(now)
+        if len(told) == 1:
+            interrupt()
+
+    wload._Call.__init__ = remembered
+    old = signal.signal(signal.SIGINT, handler)
+    check("in a load stops it", 0, progress=tell)
+    ok(len(told) == 1, "and progress is told no more")
+    check("that comes too late drops what was loaded", 1, after_load=interrupt)
+    check("twice does not wait, the load drops itself", 1, after_load=lambda: interrupt(2))
+    signal.signal(signal.SIGINT, old)
+    wload._Call.__init__ = real
+
+
 def check_out(folder, empty, want):
     out = os.path.join(empty, "out")
     wload.load(folder, device="host", out=out, verify=True)
@@ -275,6 +353,7 @@ def main():
         check_dlpack(folder, want)
         check_lifetime(folder, want)
         check_failures(folder, empty)
+        check_interrupts(folder)
         check_out(folder, empty, want)
     print(f"1..{ran}")
     sys.exit(1 if failed else 0)
