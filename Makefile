@@ -177,12 +177,20 @@ format: ## let clang-format rewrite the tracked C files
 demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint
 	@scripts/install-deps --demo
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@BUILD=$(BUILD) scripts/demo $(if $(CKPT),'$(CKPT)')
+	@BUILD=$(BUILD) scripts/demo $(if $(CKPT),"$$CKPT")
 
 # ---- install ------------------------------------------------------------------------------------
 # Nothing for mount(8): `mount -t fuse.wloadfs` runs fuse3's mount.fuse, which runs wloadfs from PATH.
-SONAME := libwload.so.0
-D       = $(DESTDIR)$(PREFIX)
+D = $(DESTDIR)$(PREFIX)
+
+# The archive that others link: one object, in which only what the headers declare is global. Ours
+# has modules that call each other, and unit tests that take them apart.
+$(O)/installed/libwload.a: $(O)/libwload.a Makefile
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D) && rm -f $@
+	$(Q)$(CC) -r -nostdlib -o $(@D)/wload.o -Wl,--whole-archive $< -Wl,--no-whole-archive
+	$(Q)$(OBJCOPY) --wildcard --keep-global-symbol='wload_*' $(@D)/wload.o
+	$(Q)ar rcs $@ $(@D)/wload.o
 
 install: all ## install below PREFIX (/usr/local), staged in DESTDIR
 	$(call say,INSTALL,$(D))
@@ -201,6 +209,7 @@ install: all ## install below PREFIX (/usr/local), staged in DESTDIR
 	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS_PRIVATE@|-pthread -lm $(CUDA_LIBS)|' \
 		loader/wload.pc.in > $(D)/lib/pkgconfig/wload.pc
 	$(Q)chmod 644 $(D)/lib/pkgconfig/wload.pc
+demo: export CKPT := $(value CKPT)
 
 clean: ## remove build/
 	rm -rf build
