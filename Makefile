@@ -10,6 +10,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 say     = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' $(1) $(2))
 
 CC      ?= gcc
+OBJCOPY ?= objcopy
 PKGCONF ?= pkg-config
 
 # ---- what is built from what --------------------------------------------------------------------
@@ -23,6 +24,7 @@ TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
 RULES      := $(sort $(wildcard loader/plan/rules/*.json))
 PROGRAMS   := $(if $(FS_SRCS),$(O)/wloadfs) $(if $(CLI_SRCS),$(O)/wload)
 LIBS       := $(O)/libwload.a $(O)/libwload.so
+SONAME     := libwload.so.0
 MAN1       := $(sort $(wildcard loader/cli/*.1 fs/*.1))
 MAN5       := $(sort $(wildcard loader/plan/*.5))
 UNITS      := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
@@ -36,8 +38,11 @@ CUDA_HOME ?= $(firstword $(wildcard /usr/local/cuda /usr/lib/cuda))
 CUDA ?= $(if $(and $(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h),$(wildcard $(CUDA_HOME)/lib64/libcudart_static.a)),1,0)
 ifeq ($(CUDA),1)
 CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=1 -isystem $(CUDA_HOME)/include
-CUDA_LIBS   := $(CUDA_HOME)/lib64/libcudart_static.a -ldl -lrt
+CUDA_DIR    := $(CUDA_HOME)/lib64
+CUDA_LIBS   := $(CUDA_DIR)/libcudart_static.a -ldl -lrt
+CUDA_PC_LIBS = -L$${cudadir} -lcudart_static -ldl -lrt
 else
+CUDA_NOTE   := $(if $(filter file,$(origin CUDA)),no toolkit at CUDA_HOME='$(CUDA_HOME)',CUDA=$(CUDA))
 LIB_SRCS    := $(filter-out loader/device/cuda.c,$(LIB_SRCS))
 CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=0
 endif
@@ -57,9 +62,12 @@ JSONC_CFLAGS = $(shell $(PKGCONF) --cflags json-c)
 JSONC_LIBS   = $(shell $(PKGCONF) --libs json-c)
 FUSE_CFLAGS  = $(shell $(PKGCONF) --cflags fuse3)
 FUSE_LIBS    = $(shell $(PKGCONF) --libs fuse3)
-CPPFLAGS += -D_GNU_SOURCE -Iinclude -I. -MMD -MP
-CFLAGS   += -std=gnu17 $(WARN) $(OPT_$(BUILD)) -fPIC -fvisibility=hidden -pthread
-LDFLAGS  += $(SAN_$(BUILD)) -pthread
+# The caller's CPPFLAGS, CFLAGS and LDFLAGS come last.
+ALL_CPPFLAGS  = -D_GNU_SOURCE -Iinclude -I. $(CPPFLAGS)
+STD_CFLAGS   := -std=gnu17 $(WARN)
+ALL_CFLAGS    = $(STD_CFLAGS) $(OPT_$(BUILD)) -fPIC -fvisibility=hidden -pthread $(CFLAGS)
+ALL_LDFLAGS   = $(SAN_$(BUILD)) -pthread $(LDFLAGS)
+DEPFLAGS     := -MMD -MP
 
 LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(if $(RULES),$(O)/loader/plan/builtin_rules.o)
 CLI_OBJS := $(CLI_SRCS:%.c=$(O)/%.o)
@@ -67,32 +75,40 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help clean check test demo install tests format fuzz fuzzers
+.PHONY: all help clean check check-clang test demo install tests format fuzz fuzzers FORCE
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
-	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA: no toolkit at CUDA_HOME='$(CUDA_HOME)', wload loads to host memory only")
+	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA ($(CUDA_NOTE)): wload loads to host memory only")
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 # ---- compile ------------------------------------------------------------------------------------
-$(O)/loader/checkpoint/%.o: CFLAGS += -Wconversion
-$(O)/loader/%.o: CPPFLAGS += $(JSONC_CFLAGS)
-$(O)/loader/device/%.o: CPPFLAGS += $(CUDA_CFLAGS)
-$(O)/fs/%.o: CPPFLAGS += $(FUSE_CFLAGS)
+$(O)/loader/checkpoint/%.o: ALL_CFLAGS += -Wconversion
+$(O)/loader/%.o: ALL_CPPFLAGS += $(JSONC_CFLAGS)
+$(O)/loader/device/%.o: ALL_CPPFLAGS += $(CUDA_CFLAGS)
+$(O)/fs/%.o: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 
-$(O)/%.o: %.c Makefile
+# What everything is built with and of; it changes only when one of them does, and objects with it.
+BUILT_WITH := $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(CUDA_CFLAGS) $(CUDA_LIBS) \
+              $(LIB_SRCS) $(CLI_SRCS) $(FS_SRCS)
+$(O)/built-with: export BUILT_WITH := $(BUILT_WITH)
+$(O)/built-with: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' "$$BUILT_WITH" | cmp -s - $@ || printf '%s\n' "$$BUILT_WITH" > $@
+
+$(O)/%.o: %.c Makefile $(O)/built-with
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
 $(O)/loader/plan/builtin_rules.c: scripts/embed-rules $(RULES)
 	$(call say,EMBED,$@)
 	@mkdir -p $(@D)
 	$(Q)scripts/embed-rules $(RULES) > $@
 
-$(O)/loader/plan/builtin_rules.o: $(O)/loader/plan/builtin_rules.c
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$(O)/loader/plan/builtin_rules.o: $(O)/loader/plan/builtin_rules.c $(O)/built-with
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
 $(O)/libwload.a: $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -100,7 +116,8 @@ $(O)/libwload.a: $(LIB_OBJS)
 
 $(O)/libwload.so: $(LIB_OBJS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libwload.so.0 -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL -o $@ $^ \
+		$(JSONC_LIBS) $(CUDA_LIBS)
 
 # As fs.a: unit tests take the pure parts out of it.
 $(O)/cli.a: $(filter-out $(O)/loader/cli/main.o,$(CLI_OBJS))
@@ -109,7 +126,7 @@ $(O)/cli.a: $(filter-out $(O)/loader/cli/main.o,$(CLI_OBJS))
 
 $(O)/wload: $(O)/loader/cli/main.o $(O)/cli.a $(O)/libwload.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(JSONC_LIBS) $(CUDA_LIBS)
 
 # Everything of the mount but main: unit tests take the pure parts out of it.
 $(O)/fs.a: $(filter-out $(O)/fs/main.o,$(FS_OBJS))
@@ -118,7 +135,7 @@ $(O)/fs.a: $(filter-out $(O)/fs/main.o,$(FS_OBJS))
 
 $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(FUSE_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FUSE_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
 
 # ---- tests --------------------------------------------------------------------------------------
 tests: all $(UNITS) $(FUZZERS) $(TOOLS) ## build what the tests need
@@ -126,26 +143,26 @@ tests: all $(UNITS) $(FUZZERS) $(TOOLS) ## build what the tests need
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(JSONC_CFLAGS) $(CFLAGS) -Itests/unit $< -o $@ $(LDFLAGS) \
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(JSONC_CFLAGS) $(ALL_CFLAGS) -Itests/unit $< -o $@ $(ALL_LDFLAGS) \
 		$(O)/fs.a $(O)/cli.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
 
 $(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS) $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
 
 # A fuzz target is replayed over its corpus by a driver of ours (tests/fuzz/replay.c), and fuzzed by
 # libFuzzer with `make fuzz` (clang).
 $(O)/tests/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< tests/fuzz/replay.c -o $@ $(LDFLAGS) $(O)/libwload.a \
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< tests/fuzz/replay.c -o $@ $(ALL_LDFLAGS) $(O)/libwload.a \
 		$(JSONC_LIBS) $(CUDA_LIBS)
 
 $(O)/fuzz/%: tests/fuzz/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(LDFLAGS) -fsanitize=fuzzer $(O)/libwload.a \
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) -fsanitize=fuzzer $(O)/libwload.a \
 		$(JSONC_LIBS) $(CUDA_LIBS)
 
 FUZZ_SECONDS ?= 60
@@ -160,10 +177,10 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS (60) with libFuzzer, starting from th
 
 fuzzers: $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/fuzz/%)
 
-test: ## install what is missing, build, run every test
+test: ## install what is missing, build, run every test; TESTS='test_run 20' takes those only
 	@scripts/install-deps --tests
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@BUILD=$(BUILD) scripts/run-tests
+	@BUILD=$(BUILD) scripts/run-tests $(TESTS)
 
 check: ## format, comments, SPDX, shellcheck, man pages, layers
 	@scripts/install-deps --tests
@@ -171,9 +188,20 @@ check: ## format, comments, SPDX, shellcheck, man pages, layers
 	@scripts/check-text
 	@scripts/check-layers $(O)
 
+# No code is made: what gcc has built, clang must take without a word as well.
+CLANG := clang -fsyntax-only $(ALL_CPPFLAGS) $(STD_CFLAGS)
+check-clang: $(O)/loader/plan/builtin_rules.c ## that clang warns of nothing
+	@scripts/install-deps --tests
+	$(call say,CLANG,everything)
+	$(Q)$(CLANG) -Wconversion $(filter loader/checkpoint/%,$(LIB_SRCS))
+	$(Q)$(CLANG) $(JSONC_CFLAGS) $(FUSE_CFLAGS) $(CUDA_CFLAGS) -Itests/unit \
+		$(filter-out loader/checkpoint/%,$(LIB_SRCS)) $(CLI_SRCS) $(FS_SRCS) $< \
+		$(UNIT_SRCS) $(TOOL_SRCS) $(FUZZ_SRCS) tests/fuzz/replay.c
+
 format: ## let clang-format rewrite the tracked C files
 	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cu')
 
+demo: export CKPT := $(value CKPT)
 demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint
 	@scripts/install-deps --demo
 	@$(MAKE) --no-print-directory -j$(JOBS) all
@@ -192,12 +220,12 @@ $(O)/installed/libwload.a: $(O)/libwload.a Makefile
 	$(Q)$(OBJCOPY) --wildcard --keep-global-symbol='wload_*' $(@D)/wload.o
 	$(Q)ar rcs $@ $(@D)/wload.o
 
-install: all ## install below PREFIX (/usr/local), staged in DESTDIR
+install: all $(O)/installed/libwload.a ## install below PREFIX (/usr/local), staged in DESTDIR
 	$(call say,INSTALL,$(D))
 	$(Q)install -d $(D)/bin $(D)/lib/pkgconfig $(D)/include/wloadfs $(D)/share/man/man1 \
 		$(D)/share/man/man5 $(D)/share/wloadfs/rules $(D)/share/wloadfs/python
 	$(Q)$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(D)/bin)
-	$(Q)install -m 644 $(O)/libwload.a $(D)/lib
+	$(Q)install -m 644 $(O)/installed/libwload.a $(D)/lib
 	$(Q)install -m 755 $(O)/libwload.so $(D)/lib/libwload.so.$(VERSION)
 	$(Q)ln -sf libwload.so.$(VERSION) $(D)/lib/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(D)/lib/libwload.so
@@ -206,10 +234,9 @@ install: all ## install below PREFIX (/usr/local), staged in DESTDIR
 	$(Q)$(if $(MAN5),install -m 644 $(MAN5) $(D)/share/man/man5)
 	$(Q)$(if $(RULES),install -m 644 $(RULES) $(D)/share/wloadfs/rules)
 	$(Q)install -m 644 loader/python/wload.py $(D)/share/wloadfs/python
-	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS_PRIVATE@|-pthread -lm $(CUDA_LIBS)|' \
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@CUDADIR@|$(CUDA_DIR)|; s|@CUDA_LIBS@|$(CUDA_PC_LIBS)|' \
 		loader/wload.pc.in > $(D)/lib/pkgconfig/wload.pc
 	$(Q)chmod 644 $(D)/lib/pkgconfig/wload.pc
-demo: export CKPT := $(value CKPT)
 
 clean: ## remove build/
 	rm -rf build
