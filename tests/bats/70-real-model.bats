@@ -9,7 +9,7 @@ setup() {
 	require fuse
 	require pypi
 	wl_paths
-	MODEL=$("$WL_ROOT/scripts/fetch-model") || skip 'the model cannot be fetched'
+	MODEL=$("$WL_ROOT/scripts/fetch-model") || lacks pypi 'the model cannot be fetched'
 }
 
 teardown() {

@@ -56,7 +56,7 @@ teardown() {
 }
 
 @test "gpu: the Python module gives torch tensors on the device, without a copy" {
-	find_python torch,safetensors || skip 'torch is not installed'
+	find_python torch,safetensors || lacks torch 'torch is not installed'
 	export WLOAD_LIBRARY=$WL_BUILD/libwload.so
 	for family in tiny-llama tiny-qwen2; do
 		rm -rf "$CKPT"

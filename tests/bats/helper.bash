@@ -75,16 +75,20 @@ probe_pypi() { find_python numpy,safetensors; }
 # Can the page cache of this folder be dropped? Not on tmpfs.
 probe_disk() { [ "$(stat -f -c %T "$BATS_TEST_TMPDIR")" != tmpfs ]; }
 
+# lacks WHAT WHY: skips, or fails when WL_MUST_HAVE lists it.
+lacks() {
+	case " ${WL_MUST_HAVE-} " in
+	*" $1 "*) fail "this machine lacks '$1', which WL_MUST_HAVE lists: $2" ;;
+	*) skip "$2" ;;
+	esac
+}
+
 # require fuse|gpu|pypi|root|numpy|disk…: skips without it, or fails when WL_MUST_HAVE lists it.
 require() {
 	local what
 
 	for what in "$@"; do
-		"probe_$what" && continue
-		case " ${WL_MUST_HAVE-} " in
-		*" $what "*) fail "this machine lacks '$what', which WL_MUST_HAVE lists" ;;
-		*) skip "no $what here" ;;
-		esac
+		"probe_$what" || lacks "$what" "no $what here"
 	done
 }
 
