@@ -86,6 +86,7 @@ static const struct {
 	{"an unaligned tensor leaves its whole pages", 10000, {1}, 1, 1, {12288, 20480}},
 	{"two neighbours leave the page between them too", 10000, {1, 2}, 2, 1, {12288, 28672}},
 	{"neighbours that are live keep their border pages", 10000, {1, 3}, 2, 3, {32768, 40960}},
+	{"a run that begins on a page leaves that too", 3096, {1, 2, 3}, 3, 1, {4096, 12288}},
 	{"the last tensor reaches the file's end", 10000, {299}, 1, 299, {2994176, 3001000}},
 };
 

@@ -33,6 +33,16 @@ static const struct {
 	 "tensor 'b': ends at 3, before it begins at 5"},
 	{"overflow", "{\"a\":" U8("2305843009213693952", "0", "1") "}", 1, EBADMSG,
 	 "tensor 'a': its shape is over 2^64 bits"},
+	{"overflow of the shape alone", "{\"a\":" U8("4294967296,4294967296", "0", "0") "}", 0,
+	 EBADMSG, "tensor 'a': its shape is over 2^64 bits"},
+	{"overlap", "{\"a\":" U8("2", "0", "2") ",\"b\":" U8("1", "1", "2") "}", 2, EBADMSG,
+	 "tensor 'b': begins at 1, but those before it end at 2"},
+	{"bytes after the last", "{\"a\":" U8("1", "0", "1") "}", 2, EBADMSG,
+	 "the tensors end at 1, but 2 bytes follow the header"},
+	{"metadata twice", "{\"__metadata__\":null,\"__metadata__\":null}", 0, EBADMSG,
+	 "the header has two members '__metadata__'"},
+	{"metadata is a number", "{\"__metadata__\":{\"a\":1}}", 0, EBADMSG,
+	 "the header has a __metadata__ value that is not a string"},
 	{"half a byte", "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2,
 	 EBADMSG, "tensor 'a': 12 bits of F4 are not whole bytes"},
 	{"wrong size", "{\"a\":" U8("2", "0", "3") "}", 3, EBADMSG,
@@ -107,6 +117,18 @@ static void test_order(struct tap *tap)
 	safetensors_clear(&header);
 }
 
+static void test_same_name(struct tap *tap)
+{
+	static const char json[] = "{\"a\":" U8("3", "0", "3") ",\"b\":" U8(
+		"1", "2", "3") ",\"a\":" U8("2", "0", "2") "}";
+	struct safetensors_header header = {0};
+	int r = safetensors_parse_header((const uint8_t *)json, strlen(json), 3, &header, NULL);
+
+	ok(tap, r == 0 && header.count == 2 && safetensors_tensor(&header, 0).bytes == 2,
+	   "of two tensors with one name the later counts");
+	safetensors_clear(&header);
+}
+
 static void test_write(struct tap *tap)
 {
 	static const uint64_t shape[] = {2, 3};
@@ -150,6 +172,7 @@ int main(void)
 	test_refused(&tap);
 	test_prefix(&tap);
 	test_order(&tap);
+	test_same_name(&tap);
 	test_write(&tap);
 	return tap_done(&tap);
 }
