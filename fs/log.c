@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where messages go (log.h). The state is the process's, like the terminal: libfuse's log function is
- * given no place of its own. It changes before there are threads. */
+/* Where messages go (log.h). The state is the process's, like the terminal: libfuse's log function
+ * is given no place of its own. It changes before there are threads. */
 
 #define FUSE_USE_VERSION 314
 #include <fuse_log.h>
@@ -29,7 +29,7 @@ void log_to_syslog(void)
 }
 
 __attribute__((format(printf, 2, 0))) static void collect(enum fuse_log_level level,
-							   const char *fmt, va_list args)
+							  const char *fmt, va_list args)
 {
 	size_t len = strlen(collected);
 
@@ -40,7 +40,7 @@ __attribute__((format(printf, 2, 0))) static void collect(enum fuse_log_level le
 }
 
 __attribute__((format(printf, 2, 0))) static void say(enum fuse_log_level level, const char *fmt,
-						       va_list args)
+						      va_list args)
 {
 	char text[512];
 	size_t len;
@@ -54,7 +54,7 @@ __attribute__((format(printf, 2, 0))) static void say(enum fuse_log_level level,
 }
 
 __attribute__((format(printf, 2, 0))) static void print(enum fuse_log_level level, const char *fmt,
-							 va_list args)
+							va_list args)
 {
 	(void)level;
 	(void)vfprintf(stderr, fmt, args);

@@ -10,14 +10,15 @@ void log_say(const char *text);
 /* From now on to the system log: the terminal is gone. */
 void log_to_syslog(void);
 
-/* libfuse tells why something failed through its log alone, in pieces. Collected from here on, until
- * log_fuse_say(). */
+/* libfuse tells why something failed through its log alone, in pieces. Collected from here on,
+ * until log_fuse_say(). */
 void log_fuse_collect(void);
 
 /* What was collected, one line; "" for nothing. Borrowed until the next log_fuse_ call. */
 const char *log_fuse_collected(void);
 
-/* From now on libfuse's messages are said as they come; `debug`: its requests printed as they are. */
+/* From now on libfuse's messages are said as they come; `debug`: its requests printed as they are.
+ */
 void log_fuse_say(int debug);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread that takes signals (signals.h). The loop notices the end of its session only between two
- * waits, so it is woken by a signal without a meaning of its own, again until it has returned. */
+/* The thread that takes signals (signals.h). The loop notices the end of its session only between
+ * two waits, so it is woken by a signal without a meaning of its own, again until it has returned.
+ */
 
 #include <errno.h>
 #include <signal.h>
@@ -10,9 +11,9 @@
 #include "fs/evict.h"
 #include "fs/signals.h"
 
-#define WAKE_SIGNAL	SIGUSR2
-#define WAKE_AGAIN_NS	20000000
-#define STOP_SIGNAL	SIGUSR1 /* from signals_stop() to the thread */
+#define WAKE_SIGNAL   SIGUSR2
+#define WAKE_AGAIN_NS 20000000
+#define STOP_SIGNAL   SIGUSR1 /* from signals_stop() to the thread */
 
 struct signals {
 	struct wloadfs *fs;
