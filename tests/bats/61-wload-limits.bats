@@ -40,6 +40,14 @@ assert_refused() {
 	wl_umount "$MNT"
 }
 
+@test "load: a shard that was changed in place, and then moved away, is refused by the mount" {
+	mount_tiny
+	printf X | dd of="$CKPT/model.safetensors" bs=1 seek=60000 conv=notrunc status=none
+	mv "$CKPT" "$CKPT.away"
+	assert_refused "changed since" --device host
+	wl_umount "$MNT"
+}
+
 @test "load: a shard that was replaced is loaded as it was mounted" {
 	mount_tiny
 	cp -a "$CKPT" "$CKPT.was"
