@@ -95,8 +95,7 @@ resident_pages() {
 			    end = (row["offset"] + row["bytes"]) // 4096 * 4096
 			    m = Mapped(shard, begin, end - begin)
 			    path = os.path.join(folder, row["file"])
-			    if opened == "True":
-			        open(path, "rb").read(1)
+			    held = opened == "True" and open(path, "rb")
 			    before = m.resident()
 			    os.unlink(path)
 			    print(before > 2000, m.resident())
