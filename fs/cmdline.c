@@ -61,51 +61,56 @@ static const struct fuse_opt table[] = {
 	FUSE_OPT_END,
 };
 
-/* What else -o takes, for libfuse, the kernel, or mount(8); a value ends in '='. Anything not here
- * is a mistake, which libfuse would report only after everything else was done. Left out on
- * purpose: max_read (libfuse 3.14 cannot mount with it) and subtype (wload knows the mount by
- * ours). */
-static const char *const passed_on[] = {
-	"allow_other",
-	"allow_root",
-	"auto_unmount",
-	"default_permissions",
-	"fsname=",
-	"rw",
-	"ro",
-	"suid",
-	"nosuid",
-	"dev",
-	"nodev",
-	"exec",
-	"noexec",
-	"sync",
-	"async",
-	"dirsync",
-	"atime",
-	"noatime",
-	"nodiratime",
-	"relatime",
-	"norelatime",
-	"strictatime",
-	"max_background=",
-	"max_readahead=",
-	"context=",
-	"defaults",
-	"_netdev",
-	"nofail",
-	"x-",
+/* What else -o takes; a name that ends in '=' or '-' goes on. Anything not here is a mistake, which
+ * libfuse would report only after everything else was done. Left out on purpose: max_read
+ * (libfuse 3.14 cannot mount with it) and subtype (wload knows the mount by ours). */
+enum option_for { OPTION_FOR_LIBFUSE, OPTION_FOR_MOUNT8 /* dropped: no filesystem is to see it */ };
+
+static const struct {
+	const char *name;
+	enum option_for whose;
+} known[] = {
+	{"allow_other", OPTION_FOR_LIBFUSE},
+	{"allow_root", OPTION_FOR_LIBFUSE},
+	{"auto_unmount", OPTION_FOR_LIBFUSE},
+	{"default_permissions", OPTION_FOR_LIBFUSE},
+	{"fsname=", OPTION_FOR_LIBFUSE},
+	{"max_background=", OPTION_FOR_LIBFUSE},
+	{"max_readahead=", OPTION_FOR_LIBFUSE},
+	{"context=", OPTION_FOR_LIBFUSE},
+	{"rw", OPTION_FOR_LIBFUSE},
+	{"ro", OPTION_FOR_LIBFUSE},
+	{"suid", OPTION_FOR_LIBFUSE},
+	{"nosuid", OPTION_FOR_LIBFUSE},
+	{"dev", OPTION_FOR_LIBFUSE},
+	{"nodev", OPTION_FOR_LIBFUSE},
+	{"exec", OPTION_FOR_LIBFUSE},
+	{"noexec", OPTION_FOR_LIBFUSE},
+	{"sync", OPTION_FOR_LIBFUSE},
+	{"async", OPTION_FOR_LIBFUSE},
+	{"dirsync", OPTION_FOR_LIBFUSE},
+	{"atime", OPTION_FOR_LIBFUSE},
+	{"noatime", OPTION_FOR_LIBFUSE},
+	{"nodiratime", OPTION_FOR_LIBFUSE},
+	{"relatime", OPTION_FOR_LIBFUSE},
+	{"norelatime", OPTION_FOR_LIBFUSE},
+	{"strictatime", OPTION_FOR_LIBFUSE},
+	{"defaults", OPTION_FOR_MOUNT8},
+	{"_netdev", OPTION_FOR_MOUNT8},
+	{"nofail", OPTION_FOR_MOUNT8},
+	{"x-", OPTION_FOR_MOUNT8},
 };
 
-static bool is_passed_on(const char *option)
+static bool find_known(const char *option, enum option_for *ret_whose)
 {
-	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
-		size_t len = strlen(passed_on[i]);
-		char last = passed_on[i][len - 1];
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		size_t len = strlen(known[i].name);
+		bool goes_on = strchr("=-", known[i].name[len - 1]);
 
-		if (last == '=' || last == '-' ? strncmp(option, passed_on[i], len) == 0
-					       : strcmp(option, passed_on[i]) == 0)
-			return true;
+		if (strncmp(option, known[i].name, len) != 0 || (option[len] && !goes_on))
+			continue;
+		*ret_whose = known[i].whose;
+		return true;
 	}
 	return false;
 }
@@ -114,20 +119,16 @@ static bool is_passed_on(const char *option)
 static int take_argument(void *ctx, const char *arg, int key, struct fuse_args *out)
 {
 	struct cmdline *cmdline = ctx;
-	char **operand = !cmdline->checkpoint	? &cmdline->checkpoint
-			 : !cmdline->mountpoint ? &cmdline->mountpoint
-						: &cmdline->unknown;
+	char **operand = &cmdline->unknown;
+	enum option_for whose;
 
 	(void)out;
-	if (key == FUSE_OPT_KEY_OPT) {
-		/* mount(8) means these, and no filesystem is to see them */
-		if (strcmp(arg, "defaults") == 0 || strcmp(arg, "_netdev") == 0 ||
-		    strcmp(arg, "nofail") == 0 || strncmp(arg, "x-", 2) == 0)
-			return 0;
-		if (arg[0] != '-' && is_passed_on(arg))
-			return 1;
-		operand = &cmdline->unknown;
-	}
+	if (key == FUSE_OPT_KEY_OPT && find_known(arg, &whose))
+		return whose == OPTION_FOR_LIBFUSE;
+	if (key != FUSE_OPT_KEY_OPT && !cmdline->checkpoint)
+		operand = &cmdline->checkpoint;
+	else if (key != FUSE_OPT_KEY_OPT && !cmdline->mountpoint)
+		operand = &cmdline->mountpoint;
 	if (!*operand)
 		*operand = strdup(arg);
 	return *operand ? 0 : -1;

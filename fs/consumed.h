@@ -50,9 +50,8 @@ bool consumed_next_run(const struct consumed *consumed, uint32_t from, uint32_t 
 
 /* Where a shard's tensors lie. */
 struct shard_extent {
-	uint32_t first, end;  /* its tensors */
-	uint64_t data_offset; /* of the first one's first byte, from the file's start */
-	uint64_t bytes;	      /* of the file */
+	uint32_t first, end; /* its tensors */
+	uint64_t bytes;	     /* of the file */
 };
 
 /* A range of whole pages of a shard, in bytes from the file's start; empty when lo == hi. */

@@ -27,7 +27,7 @@ static struct shard_extent extent_of(const struct wloadfs *fs, uint32_t shard)
 {
 	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
 
-	return (struct shard_extent){s->first, s->end, s->data_offset, s->bytes};
+	return (struct shard_extent){s->first, s->end, s->bytes};
 }
 
 /* Drops a range of a shard and returns what is left of it. */

@@ -27,7 +27,6 @@ enum node_kind {
 	NODE_TENSOR,   /* raw bytes; index in the inventory */
 	NODE_NPY,      /* the same with a NumPy header */
 	NODE_CONTROL,  /* a file of .wload/; index is an enum control_file */
-	NODE_KIND_COUNT
 };
 
 enum control_file { CONTROL_STATS, CONTROL_INDEX, CONTROL_CONSUME, CONTROL_FILE_COUNT };

@@ -94,8 +94,7 @@ static void test_pages(struct tap *tap)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct wload_inventory *inv = numbered(rows[i].bytes);
-		struct shard_extent shard = {0, COUNT, TEST_DATA_OFFSET,
-					     TEST_DATA_OFFSET + COUNT * rows[i].bytes};
+		struct shard_extent shard = {0, COUNT, TEST_DATA_OFFSET + COUNT * rows[i].bytes};
 		struct consumed consumed;
 		struct page_range got;
 
@@ -119,7 +118,7 @@ static void test_pages(struct tap *tap)
 static void test_whole_shard(struct tap *tap)
 {
 	struct wload_inventory *inv = numbered(10000);
-	struct shard_extent shard = {0, COUNT, TEST_DATA_OFFSET, TEST_DATA_OFFSET + COUNT * 10000};
+	struct shard_extent shard = {0, COUNT, TEST_DATA_OFFSET + COUNT * 10000};
 	struct consumed consumed;
 	struct wload_tensor t = wload_inventory_tensor(inv, 7);
 	struct page_range dead, near;
