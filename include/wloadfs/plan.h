@@ -43,12 +43,21 @@
 extern "C" {
 #endif
 
-/* Bytes of one tensor and where they go in a parameter. */
+/* Bytes of one tensor and where they go in a parameter.
+ *
+ *   tensor     ..[piece 0]........[piece 1]........[piece 2]...
+ *                |<- src_stride ->|
+ *   parameter  [piece 0][piece 1][piece 2]
+ *
+ * A column split is one piece, a row split one of each row of the tensor. Pieces are equally long,
+ * bytes / rows, and lie one behind the other in the parameter. */
 struct wload_source {
 	uint32_t tensor;     /* index in the inventory */
-	uint64_t src_offset; /* from the tensor's first byte */
+	uint32_t rows;	     /* pieces, at least 1 */
+	uint64_t src_offset; /* of the first piece, from the tensor's first byte */
+	uint64_t src_stride; /* from a piece's first byte to the next's; 0 when there is one */
 	uint64_t dst_offset; /* from the parameter's first byte */
-	uint64_t bytes;
+	uint64_t bytes;	     /* of all pieces */
 };
 
 struct wload_param {

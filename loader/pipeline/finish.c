@@ -12,6 +12,7 @@
 #include "loader/pipeline/verify.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
+#define CLOSE_BYTES ((uint64_t)64 << 10)
 
 struct finisher {
 	struct run *run;
@@ -38,27 +39,83 @@ static int param_bytes(struct finisher *f, const void *base, uint64_t offset, si
 	return ops->copy_out(f->queue, f->staging, base, offset, n, err);
 }
 
-static int verify_piece(struct finisher *f, const struct wload_source *source, const void *base,
-			uint64_t at, size_t n, struct wload_error *err)
+/* What is compared at once: n bytes from `at` of each of some pieces of a source. */
+struct stretch {
+	uint32_t first, pieces;
+	uint64_t at; /* 0 where there are several pieces, and n all of each */
+	size_t n;
+};
+
+/* Pieces that lie close are read with what is between them: a read each, through a mount one
+ * request each, would take far longer than the bytes. */
+static struct stretch next_stretch(const struct wload_source *source, uint32_t first, uint64_t at)
 {
+	uint64_t piece = source->bytes / source->rows;
+	struct stretch s = {
+		.first = first, .pieces = 1, .at = at, .n = (size_t)least(PIECE_BYTES, piece - at)};
+
+	if (at == 0 && source->rows > 1 && source->src_stride <= CLOSE_BYTES)
+		s.pieces = (uint32_t)least(PIECE_BYTES / source->src_stride, source->rows - first);
+	return s;
+}
+
+static int tell_difference(const struct finisher *f, const struct wload_source *source, uint64_t at,
+			   uint8_t loaded, uint8_t there, struct wload_error *err)
+{
+	return wload_fail(
+		err, EBADMSG,
+		"tensor '%s' differs at byte %" PRIu64 ": 0x%02x was loaded, 0x%02x is there",
+		wload_inventory_tensor(f->run->inv, source->tensor).name, at, loaded, there);
+}
+
+static int verify_stretch(struct finisher *f, const struct wload_source *source, const void *base,
+			  const struct stretch *s, struct wload_error *err)
+{
+	uint64_t piece = source->bytes / source->rows, stride = source->src_stride;
+	uint64_t src = source->src_offset + s->first * stride + s->at;
+	uint64_t dst = source->dst_offset + s->first * piece + s->at;
 	uint8_t *again = f->staging + PIECE_BYTES;
 	const uint8_t *loaded = NULL;
-	size_t differs;
-	int r = verify_read(f->run->verify, source->tensor, source->src_offset + at, again, n, err);
+	int r = verify_read(f->run->verify, source->tensor, src, again,
+			    (size_t)((s->pieces - 1) * stride) + s->n, err);
 
 	if (r == 0)
-		r = param_bytes(f, base, source->dst_offset + at, n, &loaded, err);
-	if (r < 0)
-		return r;
-	differs = verify_difference(loaded, again, n);
-	if (differs < n)
-		return wload_fail(err, EBADMSG,
-				  "tensor '%s' differs at byte %" PRIu64
-				  ": 0x%02x was loaded, 0x%02x is there",
-				  wload_inventory_tensor(f->run->inv, source->tensor).name,
-				  source->src_offset + at + differs, loaded[differs],
-				  again[differs]);
-	atomic_fetch_add_explicit(&f->run->bytes_verified, n, memory_order_relaxed);
+		r = param_bytes(f, base, dst, s->pieces * s->n, &loaded, err);
+	for (uint32_t i = 0; r == 0 && i < s->pieces; i++) {
+		const uint8_t *got = loaded + i * s->n, *there = again + i * stride;
+		size_t differs = verify_difference(got, there, s->n);
+
+		if (differs < s->n)
+			r = tell_difference(f, source, src + i * stride + differs, got[differs],
+					    there[differs], err);
+	}
+	if (r == 0)
+		atomic_fetch_add_explicit(&f->run->bytes_verified, s->pieces * s->n,
+					  memory_order_relaxed);
+	return r;
+}
+
+static int verify_source(struct finisher *f, const struct wload_source *source, const void *base,
+			 struct wload_error *err)
+{
+	uint64_t piece = source->bytes / source->rows, at = 0;
+	uint32_t first = 0;
+
+	while (piece && first < source->rows) {
+		struct stretch s = next_stretch(source, first, at);
+		int r;
+
+		if (atomic_load(&f->run->stopped))
+			return 0;
+		r = verify_stretch(f, source, base, &s, err);
+		if (r < 0)
+			return r;
+		at += s.n;
+		if (at == piece) {
+			first += s.pieces;
+			at = 0;
+		}
+	}
 	return 0;
 }
 
@@ -66,18 +123,10 @@ static int verify_param(struct finisher *f, const struct wload_param *param, con
 			struct wload_error *err)
 {
 	for (uint32_t s = 0; s < param->source_count; s++) {
-		const struct wload_source *source = &param->sources[s];
+		int r = verify_source(f, &param->sources[s], base, err);
 
-		for (uint64_t at = 0; at < source->bytes; at += PIECE_BYTES) {
-			size_t n = (size_t)least(PIECE_BYTES, source->bytes - at);
-			int r;
-
-			if (atomic_load(&f->run->stopped))
-				return 0;
-			r = verify_piece(f, source, base, at, n, err);
-			if (r < 0)
-				return r;
-		}
+		if (r < 0 || atomic_load(&f->run->stopped))
+			return r;
 	}
 	/* A tensor's file must not be open when the tensor is consumed. */
 	if (f->run->verify->mount)

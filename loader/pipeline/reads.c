@@ -18,16 +18,36 @@ static size_t count_wants(const struct wload_plan *plan)
 {
 	size_t n = 0;
 
-	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		n += wload_plan_param(plan, p)->source_count;
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++) {
+		const struct wload_param *param = wload_plan_param(plan, p);
+
+		for (uint32_t s = 0; s < param->source_count; s++)
+			n += param->sources[s].rows;
+	}
 	return n;
+}
+
+/* One want a piece. Returns the place after the last. */
+static struct reads_want *add_wants(struct reads_want *want, const struct wload_source *source,
+				    const struct wload_tensor *tensor, uint32_t param)
+{
+	uint64_t piece = source->bytes / source->rows;
+
+	for (uint32_t r = 0; piece && r < source->rows; r++)
+		*want++ = (struct reads_want){.file_offset = tensor->offset + source->src_offset +
+							     r * source->src_stride,
+					      .bytes = piece,
+					      .dst_offset = source->dst_offset + r * piece,
+					      .shard = tensor->shard,
+					      .param = param};
+	return want;
 }
 
 int reads_collect(const struct wload_inventory *inv, const struct wload_plan *plan,
 		  struct reads_want **ret_wants, size_t *ret_count, struct wload_error *err)
 {
-	size_t total = count_wants(plan), n = 0;
-	struct reads_want *wants = calloc(total ? total : 1, sizeof(*wants));
+	size_t total = count_wants(plan);
+	struct reads_want *wants = calloc(total ? total : 1, sizeof(*wants)), *end = wants;
 
 	if (!wants)
 		return wload_fail(err, ENOMEM, "no memory for %zu reads", total);
@@ -38,18 +58,11 @@ int reads_collect(const struct wload_inventory *inv, const struct wload_plan *pl
 			const struct wload_source *source = &param->sources[s];
 			struct wload_tensor t = wload_inventory_tensor(inv, source->tensor);
 
-			if (source->bytes == 0)
-				continue;
-			wants[n++] =
-				(struct reads_want){.file_offset = t.offset + source->src_offset,
-						    .bytes = source->bytes,
-						    .dst_offset = source->dst_offset,
-						    .shard = t.shard,
-						    .param = p};
+			end = add_wants(end, source, &t, p);
 		}
 	}
 	*ret_wants = wants;
-	*ret_count = n;
+	*ret_count = (size_t)(end - wants);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Builds the plan in two steps: the rules claim tensors in a draft (draft.h), then one walk over
  * the tensors in disk order lays the parameters down. Every parameter and source is in one of two
- * arrays of exactly the right size: 80 bytes a tensor, and 4 for its uses. Names and shapes of
+ * arrays of exactly the right size: 88 bytes a tensor, and 4 for its uses. Names and shapes of
  * parameters that are one tensor are the inventory's own. */
 
 #include <assert.h>
@@ -110,7 +110,7 @@ static int add_source(struct wload_plan *plan, const struct draft *draft, uint32
 	uint64_t bytes = wload_inventory_tensor(draft->inv, tensor).bytes;
 
 	*source = (struct wload_source){
-		.tensor = tensor, .src_offset = 0, .dst_offset = param->bytes, .bytes = bytes};
+		.tensor = tensor, .rows = 1, .dst_offset = param->bytes, .bytes = bytes};
 	if (!checked_add(plan->bytes, bytes, &plan->bytes))
 		return wload_fail(err, E2BIG, "the parameters take over 2^64 bytes");
 	param->bytes += bytes; /* at most plan->bytes */
