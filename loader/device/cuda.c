@@ -25,6 +25,7 @@
 
 #include "loader/base/cleanup.h"
 #include "loader/device/device.h"
+#include "loader/device/numa.h"
 #include "loader/device/staging.h"
 
 /* What is needed of the driver; found at run time. The _v2 names are those that cuda.h's macros
@@ -34,6 +35,7 @@ struct driver {
 	CUresult (*count)(int *count);
 	CUresult (*device)(CUdevice *device, int ordinal);
 	CUresult (*name)(char *name, int len, CUdevice device);
+	CUresult (*bus_id)(char *id, int len, CUdevice device);
 	CUresult (*retain)(CUcontext *context, CUdevice device);
 	CUresult (*push)(CUcontext context);
 	CUresult (*pop)(CUcontext *context);
@@ -47,6 +49,7 @@ static const struct {
 	{"cuDeviceGetCount", offsetof(struct driver, count)},
 	{"cuDeviceGet", offsetof(struct driver, device)},
 	{"cuDeviceGetName", offsetof(struct driver, name)},
+	{"cuDeviceGetPCIBusId", offsetof(struct driver, bus_id)},
 	{"cuDevicePrimaryCtxRetain", offsetof(struct driver, retain)},
 	{"cuCtxPushCurrent_v2", offsetof(struct driver, push)},
 	{"cuCtxPopCurrent_v2", offsetof(struct driver, pop)},
@@ -162,6 +165,17 @@ static int driver_open(struct driver *ret_driver, int ordinal, struct wload_erro
 	return 0;
 }
 
+/* Finds the processors on the GPU's node. */
+static void find_cpus(struct cuda_device *cuda, CUdevice device)
+{
+	char pci[32];
+	cpu_set_t allowed;
+
+	if (cuda->driver.bus_id(pci, sizeof(pci), device) == CUDA_SUCCESS &&
+	    sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
+		cuda->base.cpus_known = numa_cpus_near("/sys", pci, &allowed, &cuda->base.cpus);
+}
+
 /* Finds the device and retains its primary context. */
 static int context_open(struct cuda_device *cuda, int ordinal, struct wload_error *err)
 {
@@ -182,6 +196,7 @@ static int context_open(struct cuda_device *cuda, int ordinal, struct wload_erro
 		return r;
 	(void)cuda->driver.name(name, sizeof(name), device);
 	(void)snprintf(cuda->base.label, sizeof(cuda->base.label), "cuda:%d (%s)", ordinal, name);
+	find_cpus(cuda, device);
 	return driver_result(cuda->driver.retain(&cuda->context, device),
 			     "cuDevicePrimaryCtxRetain", ordinal, err);
 }
@@ -411,6 +426,15 @@ static int cuda_copy_in(struct device_queue *queue, void *base, uint64_t offset,
 			   "cudaMemcpyAsync to the device", err);
 }
 
+static int cuda_copy_rows(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+			  size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err)
+{
+	return cuda_result(cudaMemcpy2DAsync(device_at(base, offset), row_bytes, src, src_stride,
+					     row_bytes, rows, cudaMemcpyHostToDevice,
+					     queue->stream),
+			   "cudaMemcpy2DAsync to the device", err);
+}
+
 static int cuda_mark(struct device_queue *queue, unsigned int mark, struct wload_error *err)
 {
 	return cuda_result(cudaEventRecord(queue->events[mark], queue->stream), "cudaEventRecord",
@@ -438,6 +462,7 @@ const struct device_ops device_cuda = {
 	.name = "cuda",
 	.kind = WLOAD_DEVICE_CUDA,
 	.keeps = true,
+	.slow_copies = true,
 	.open = cuda_open,
 	.close = cuda_close,
 	.memory = cuda_memory,
@@ -448,6 +473,7 @@ const struct device_ops device_cuda = {
 	.queue_open = cuda_queue_open,
 	.queue_close = cuda_queue_close,
 	.copy_in = cuda_copy_in,
+	.copy_rows = cuda_copy_rows,
 	.mark = cuda_mark,
 	.wait = cuda_wait,
 	.copy_out = cuda_copy_out,

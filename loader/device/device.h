@@ -13,6 +13,7 @@
  * Parameter memory is named by (base, offset), never by a computed pointer: the null device has no
  * base to add to. */
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,8 @@ struct device {
 	const struct device_ops *ops;
 	int ordinal;
 	char label[DEVICE_LABEL_MAX]; /* for the report: "cuda:0 (NVIDIA H100 80GB HBM3)" */
+	bool cpus_known;	      /* some processors are nearer than others: */
+	cpu_set_t cpus;		      /* those that readers should run on */
 };
 
 struct device_ops {
@@ -36,6 +39,7 @@ struct device_ops {
 	enum wload_device_kind kind;
 	bool addressable; /* parameters are plain host memory: readers may read straight into it */
 	bool keeps;	  /* what was copied in can be copied out again */
+	bool slow_copies; /* each copy costs microseconds: better few large ones */
 
 	/* Returns 0, -ENODEV when there is no such device (with why), or -EIO. */
 	int (*open)(int ordinal, struct device **ret_device, struct wload_error *err);
@@ -65,6 +69,9 @@ struct device_ops {
 	/* Queues a copy; src stays untouched until a mark behind it was waited for. */
 	int (*copy_in)(struct device_queue *queue, void *base, uint64_t offset, const void *src,
 		       size_t bytes, struct wload_error *err);
+	/* The same of rows of row_bytes, src_stride bytes apart in src; dense in the parameter. */
+	int (*copy_rows)(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+			 size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err);
 	int (*mark)(struct device_queue *queue, unsigned int mark, struct wload_error *err);
 	int (*wait)(struct device_queue *queue, unsigned int mark, struct wload_error *err);
 

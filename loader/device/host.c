@@ -115,6 +115,17 @@ static int host_copy_in(struct device_queue *queue, void *base, uint64_t offset,
 	return 0;
 }
 
+static int host_copy_rows(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+			  size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err)
+{
+	(void)queue;
+	(void)err;
+	for (size_t i = 0; i < rows; i++)
+		memcpy(device_at(base, offset + i * row_bytes),
+		       (const uint8_t *)src + i * src_stride, row_bytes);
+	return 0;
+}
+
 static int host_mark(struct device_queue *queue, unsigned int mark, struct wload_error *err)
 {
 	(void)queue;
@@ -147,6 +158,7 @@ const struct device_ops device_host = {
 	.queue_open = host_queue_open,
 	.queue_close = host_queue_close,
 	.copy_in = host_copy_in,
+	.copy_rows = host_copy_rows,
 	.mark = host_mark,
 	.wait = host_mark,
 	.copy_out = host_copy_out,

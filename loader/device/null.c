@@ -95,6 +95,13 @@ static int null_copy_in(struct device_queue *queue, void *base, uint64_t offset,
 	return 0;
 }
 
+static int null_copy_rows(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+			  size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err)
+{
+	(void)src_stride;
+	return null_copy_in(queue, base, offset, src, row_bytes * rows, err);
+}
+
 static int null_mark(struct device_queue *queue, unsigned int mark, struct wload_error *err)
 {
 	(void)queue;
@@ -126,6 +133,7 @@ const struct device_ops device_null = {
 	.queue_open = null_queue_open,
 	.queue_close = null_queue_close,
 	.copy_in = null_copy_in,
+	.copy_rows = null_copy_rows,
 	.mark = null_mark,
 	.wait = null_mark,
 	.copy_out = null_copy_out,
