@@ -19,6 +19,14 @@ extern "C" {
 
 enum wload_device_kind { WLOAD_DEVICE_NULL, WLOAD_DEVICE_HOST, WLOAD_DEVICE_CUDA };
 
+/* How shards are read. Whatever is chosen, it is chosen again for every range, by what is true of
+ * it at that moment. */
+enum wload_io {
+	WLOAD_IO_AUTO,	   /* cached bytes from the page cache, others from the disk past it */
+	WLOAD_IO_BUFFERED, /* all through the page cache, which keeps them */
+	WLOAD_IO_DIRECT,   /* all from the disk (O_DIRECT); refused where there is none */
+};
+
 /* How far a load is; given to the progress callback about ten times a second, and at the end. */
 struct wload_progress {
 	uint64_t bytes_total; /* to read */
@@ -37,6 +45,7 @@ struct wload_load_options {
 	const struct wload_rules *rules; /* NULL: the built-in ones */
 	uint64_t staging_bytes;		 /* all staging buffers together; 0: the default */
 	unsigned int threads;		 /* readers; 0: chosen by the machine */
+	enum wload_io io;
 
 	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
 	 * false stops the load, which then fails with -ECANCELED. */
@@ -60,6 +69,7 @@ struct wload_report {
 	uint64_t tensors;   /* sources read */
 	uint64_t parameters;
 	uint64_t bytes_read;	 /* from the shards, by the load itself */
+	uint64_t bytes_direct;	 /* of those, from the disk past the page cache */
 	uint64_t bytes_uploaded; /* placed in parameters */
 	uint64_t bytes_verified;
 	double seconds;		 /* first byte asked to last byte arrived and consumed */
@@ -96,6 +106,7 @@ struct wload_loaded {
  *
  * Returns 0, or what wload_checkpoint_open() and wload_plan_build() return, or
  *   -EINVAL   the options contradict each other; the message says which
+ *   -EOPNOTSUPP  io is WLOAD_IO_DIRECT, and a shard's filesystem has no O_DIRECT
  *   -ENODEV   no such device
  *   -ENOMEM   the parameters do not fit (device, or host where `auto` falls back to it, there with
  *             the staging and some slack; with release those that are there at once)

@@ -43,6 +43,7 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 		.rules = rules,
 		.staging_bytes = options->staging,
 		.threads = (unsigned int)options->threads,
+		.io = (enum wload_io)options->io,
 		.progress = show,
 		.progress_ctx = &meter,
 	};
@@ -112,6 +113,8 @@ static const struct option_desc option_rows[] = {
 	{"staging", 0, "SIZE", "all staging buffers together (K, M, G: binary)", OPTION_SIZE,
 	 offsetof(struct options, staging), UINT64_C(128) << 10, UINT64_C(64) << 30},
 	{"threads", 0, "N", "readers", OPTION_NUMBER, offsetof(struct options, threads), 1, 512},
+	{"io", 0, "auto|buffered|direct", "through the page cache, past it, or as is faster; auto",
+	 OPTION_CHOICE, offsetof(struct options, io), 0, 0}, /* as enum wload_io */
 	{"json", 0, NULL, "print the report as one JSON object", OPTION_FLAG,
 	 offsetof(struct options, json), 0, 0},
 	{"quiet", 0, NULL, "no progress, no summary", OPTION_FLAG, offsetof(struct options, quiet),

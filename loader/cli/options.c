@@ -43,6 +43,25 @@ static int fail_bound(const struct option_desc *option, const char *value, struc
 			  option->min, option->max);
 }
 
+static int set_choice(const struct option_desc *option, const char *value, unsigned int *field,
+		      struct wload_error *err)
+{
+	const char *word = option->value;
+	size_t len = strlen(value);
+
+	for (unsigned int i = 0; *word; i++) {
+		size_t word_len = strcspn(word, "|");
+
+		if (len == word_len && !memcmp(word, value, len)) {
+			*field = i;
+			return 0;
+		}
+		word += word_len + (word[word_len] == '|');
+	}
+	return wload_fail(err, EINVAL, "--%s: '%s' is none of %s", option->name, value,
+			  option->value);
+}
+
 static int set_value(const struct option_desc *option, const char *value, struct options *ret,
 		     struct wload_error *err)
 {
@@ -66,6 +85,8 @@ static int set_value(const struct option_desc *option, const char *value, struct
 					  option->name, value);
 		*(const char **)field = value;
 		return 0;
+	case OPTION_CHOICE:
+		return set_choice(option, value, field, err);
 	case OPTION_SIZE:
 	case OPTION_NUMBER:
 		if (!(option->kind == OPTION_SIZE ? units_parse_size : units_parse_number)(value,

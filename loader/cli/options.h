@@ -24,6 +24,7 @@ struct options {
 	const char *key;
 	uint64_t staging;
 	uint64_t threads;
+	unsigned int io; /* enum wload_io */
 	bool no_consume;
 	bool release;
 	bool verify;
@@ -40,6 +41,7 @@ enum option_kind {
 	OPTION_DEVICE, /* const char *, of a device's form */
 	OPTION_SIZE,   /* uint64_t, bytes, min … max */
 	OPTION_NUMBER, /* uint64_t, min … max */
+	OPTION_CHOICE, /* unsigned int, which of the words in the help's value ("a|b|c") */
 };
 
 struct option_desc {

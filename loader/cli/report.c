@@ -48,6 +48,7 @@ void report_json(const struct wload_load *load, struct text *text)
 	json_number(text, "tensors", r->tensors);
 	json_number(text, "parameters", r->parameters);
 	json_number(text, "bytes_read", r->bytes_read);
+	json_number(text, "bytes_direct", r->bytes_direct);
 	json_number(text, "bytes_uploaded", r->bytes_uploaded);
 	json_number(text, "bytes_verified", r->bytes_verified);
 	text_printf(text, "  \"seconds\": %.6f,\n", r->seconds);
@@ -74,8 +75,13 @@ static void summary_bytes(const struct wload_report *r, struct text *text)
 	units_bytes(r->bytes_read, bytes);
 	units_bytes((uint64_t)r->bytes_per_second, rate);
 	units_seconds(r->seconds, seconds);
-	text_printf(text, "  read      %" PRIu64 " tensor%s, %s in %s, %s/s\n", r->tensors,
+	text_printf(text, "  read      %" PRIu64 " tensor%s, %s in %s, %s/s", r->tensors,
 		    plural(r->tensors), bytes, seconds, rate);
+	if (r->bytes_direct) {
+		units_bytes(r->bytes_direct, bytes);
+		text_printf(text, "; %s past the page cache", bytes);
+	}
+	text_printf(text, "\n");
 	units_bytes(r->bytes_uploaded, bytes);
 	text_printf(text, "  made      %" PRIu64 " parameter%s, %s, rules: %s\n", r->parameters,
 		    plural(r->parameters), bytes, r->family);

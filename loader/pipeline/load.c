@@ -16,6 +16,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/device/host_memory.h"
 #include "loader/pipeline/consume.h"
+#include "loader/pipeline/fetch.h"
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/out_layout.h"
@@ -33,6 +34,7 @@ struct load {
 	struct source source;
 	struct wload_plan *plan;
 	struct reads reads;
+	struct fetch fetch;
 	struct verify verify;
 	struct consume consume;
 	struct out *out;
@@ -55,6 +57,7 @@ static void load_close(struct load *l)
 	consume_close(&l->consume);
 	out_close(l->out);
 	(void)memory_stop(l->memory);
+	fetch_close(&l->fetch);
 	reads_free(&l->reads);
 	wload_plan_free(l->plan);
 	source_close(&l->source);
@@ -113,18 +116,15 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 
 static int open_reads(struct load *l, struct wload_error *err)
 {
-	CLEANUP_FREE struct reads_want *wants = NULL;
 	const struct wload_load_options *o = l->options;
-	size_t count;
 	int r;
 
 	if (slots_shape(o->staging_bytes, o->threads, cores(), &l->run.shape) < 0)
 		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
 				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
-	r = reads_collect(wload_checkpoint_inventory(l->source.ckpt), l->plan, &wants, &count, err);
-	if (r < 0)
-		return r;
-	return reads_build(wants, count, l->run.shape.slot_bytes, &l->reads, err);
+	r = reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
+			l->run.shape.slot_bytes, &l->reads, err);
+	return r < 0 ? r : fetch_open(&l->fetch, l->source.ckpt, o->io, err);
 }
 
 static int check_shard(void *ctx, uint32_t shard, struct wload_error *err)
@@ -187,6 +187,7 @@ static int open_run(struct load *l, struct wload_error *err)
 	run->plan = l->plan;
 	run->device = l->result->device;
 	run->reads = &l->reads;
+	run->fetch = &l->fetch;
 	run->memory = &l->result->memory;
 	run->verify = l->verifying ? &l->verify : NULL;
 	run->out = l->out;
@@ -353,6 +354,7 @@ static void fill_report(struct load *l)
 	report->unused_tensors = l->result->unused_count;
 	report->tensors = tensors - l->result->unused_count;
 	report->bytes_read = atomic_load(&l->run.bytes_read);
+	report->bytes_direct = atomic_load(&l->run.bytes_direct);
 	report->bytes_uploaded = atomic_load(&l->run.bytes_placed);
 	report->bytes_verified = atomic_load(&l->run.bytes_verified);
 	report->bytes_per_second =

@@ -54,39 +54,72 @@ int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_by
 			  bytes, beside, device->label, room, total);
 }
 
-/* A walk over chunks that knows which parameters are there. */
+/* Which parameters are there, along a walk. */
 struct live {
 	const struct wload_plan *plan;
-	const struct reads *reads;
-	size_t *last; /* per parameter: 1 + the last chunk that has bytes of it; 0: not there */
+	size_t *last; /* per parameter: 1 + the last batch that has bytes of it; 0: not there */
+	bool *there;
 	uint64_t bytes, most;
 };
 
-static void live_enter(struct live *live, const struct reads_chunk *chunk, bool *there)
+static int live_find_last(struct live *live, const struct reads *reads)
 {
-	for (uint32_t i = chunk->first; i < chunk->end; i++) {
-		uint32_t p = live->reads->places[i].param;
+	struct reads_batch batch CLEANUP(reads_batch_free) = {0};
+	struct reads_walk walk = reads_walk(reads);
+	size_t n = 0;
+	int r;
 
-		if (!there[p])
+	while ((r = reads_next(&walk, &batch)) > 0) {
+		n++;
+		for (size_t i = 0; i < batch.place_count; i++)
+			live->last[batch.places[i].param] = n;
+	}
+	return r;
+}
+
+static void live_enter(struct live *live, const struct reads_batch *batch)
+{
+	for (size_t i = 0; i < batch->place_count; i++) {
+		uint32_t p = batch->places[i].param;
+
+		if (!live->there[p])
 			live->bytes += aligned(wload_plan_param(live->plan, p)->bytes);
-		there[p] = true;
+		live->there[p] = true;
 	}
 	if (live->bytes > live->most)
 		live->most = live->bytes;
 }
 
-static void live_leave(struct live *live, size_t c)
+/* n  1 for the first batch */
+static void live_leave(struct live *live, const struct reads_batch *batch, size_t n)
 {
-	const struct reads_chunk *chunk = &live->reads->chunks[c];
+	for (size_t i = 0; i < batch->place_count; i++) {
+		uint32_t p = batch->places[i].param;
 
-	for (uint32_t i = chunk->first; i < chunk->end; i++) {
-		uint32_t p = live->reads->places[i].param;
-
-		if (live->last[p] != c + 1)
+		if (live->last[p] != n)
 			continue;
 		live->bytes -= aligned(wload_plan_param(live->plan, p)->bytes);
 		live->last[p] = 0;
 	}
+}
+
+/* Walks twice at once, the second time `ahead` + 1 batches behind. */
+static int live_walk(struct live *live, const struct reads *reads, size_t ahead)
+{
+	struct reads_batch entering CLEANUP(reads_batch_free) = {0};
+	struct reads_batch leaving CLEANUP(reads_batch_free) = {0};
+	struct reads_walk front = reads_walk(reads), back = front;
+	int r = live_find_last(live, reads);
+
+	for (size_t n = 1; r >= 0 && (r = reads_next(&front, &entering)) > 0; n++) {
+		if (n > ahead + 1) {
+			r = reads_next(&back, &leaving);
+			if (r > 0)
+				live_leave(live, &leaving, n - ahead - 1);
+		}
+		live_enter(live, &entering);
+	}
+	return r;
 }
 
 int param_memory_live(const struct wload_plan *plan, const struct reads *reads, size_t ahead,
@@ -95,19 +128,11 @@ int param_memory_live(const struct wload_plan *plan, const struct reads *reads, 
 	size_t n = wload_plan_count(plan);
 	CLEANUP_FREE size_t *last = calloc(n + 1, sizeof(*last));
 	CLEANUP_FREE bool *there = calloc(n + 1, sizeof(*there));
-	struct live live = {.plan = plan, .reads = reads, .last = last};
+	struct live live = {.plan = plan, .last = last, .there = there};
 	uint64_t all = param_memory_all(plan), sum;
 
-	if (!last || !there)
+	if (!last || !there || live_walk(&live, reads, ahead) < 0)
 		return wload_fail(err, ENOMEM, "no memory to follow %zu parameters", n);
-	for (size_t c = 0; c < reads->chunk_count; c++)
-		for (uint32_t i = reads->chunks[c].first; i < reads->chunks[c].end; i++)
-			last[reads->places[i].param] = c + 1;
-	for (size_t c = 0; c < reads->chunk_count; c++) {
-		if (c > ahead)
-			live_leave(&live, c - ahead - 1);
-		live_enter(&live, &reads->chunks[c], there);
-	}
 	if (!checked_add(live.most, backlog_bytes, &sum) ||
 	    !checked_add(sum, largest_param(plan), &sum) || sum > all)
 		sum = all;
@@ -225,6 +250,16 @@ int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_bas
 	}
 	*ret_base = memory->bases[param];
 	return 0;
+}
+
+bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b)
+{
+	if (memory->release || b != a + 1)
+		return false;
+	for (size_t i = 0; i < memory->arena_count; i++)
+		if (memory->arenas[i].base == memory->bases[b])
+			return false;
+	return true;
 }
 
 void param_memory_release(struct param_memory *memory, uint32_t param)

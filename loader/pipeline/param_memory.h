@@ -55,7 +55,7 @@ int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_by
 /* How many bytes of parameters are there at once with release, at most:
  *
  *   in the order of reads, those of which a byte was placed and a byte is missing, each kept for
- *   `ahead` chunks more than in that order, for readers finish chunks out of it
+ *   `ahead` batches more than in that order, for readers finish batches out of it
  * + what may wait for the finisher (RUN_BACKLOG_BYTES), and one more, which it works on
  *
  * never more than all. A reader that falls behind by more than its share can exceed it: then the
@@ -84,6 +84,9 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 /* The base of a parameter, allocated if need be. Any thread. */
 int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
 		     struct wload_error *err);
+
+/* Does parameter b lie behind a in one piece of memory, with nothing but padding between? */
+bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b);
 
 /* Frees a parameter's own memory (release; otherwise nothing). Nobody may use it any more. */
 void param_memory_release(struct param_memory *memory, uint32_t param);

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reader: chunks off the disk into slots, and from the slots to the device.
+/* A reader: batches off the disk into slots, and from the slots to the device.
  *
- * It waits for a slot's copies only when it needs the slot again, so that with three slots one is
- * being read while the others' copies run. Where the device's memory can be addressed, a chunk is
- * read straight into its parameters (one preadv over its placements) and no slot is touched. */
+ * It waits for a slot's copies only when it needs the slot again, so that with two slots one is
+ * being read while the other's copies run. Where the device's memory can be addressed, cached bytes
+ * are read straight into their parameters (one preadv over the placements) and no slot is touched;
+ * uncached ones are not, for blocks off the disk begin and end where parameters do not. */
 
 #include <errno.h>
-#include <inttypes.h>
+#include <sched.h>
 #include <string.h>
-#include <sys/uio.h>
 
+#include "loader/pipeline/fetch.h"
+#include "loader/pipeline/place.h"
 #include "loader/pipeline/run.h"
 
-/* With more placements than this in a chunk they are small, and one read and many small copies are
+/* With more placements than this in a batch they are small, and one read and many small copies are
  * cheaper than the kernel's walk over as many vectors. */
 #define SCATTER_MAX 64
 
@@ -21,85 +23,74 @@ struct reader {
 	struct device_queue *queue;
 	uint8_t *staging;
 	struct slots slots;
+	struct reads_batch next;			/* what was taken, before it has a slot */
+	struct reads_batch batches[SLOTS_A_READER_MAX]; /* what each busy slot holds */
 };
 
-static int read_failed(const struct run *run, const struct reads_chunk *chunk, uint64_t got,
-		       int error, struct wload_error *err)
+static void count_read(struct run *run, const struct reads_batch *batch, enum way way)
 {
-	const struct wload_shard *shard = wload_checkpoint_shard(run->ckpt, chunk->shard);
-	uint64_t at = chunk->file_offset + got;
+	uint32_t bytes = reads_batch_wanted(batch);
 
-	if (!error)
-		return wload_fail(err, ESTALE,
-				  "shard '%s' shrank: it ends at byte %" PRIu64 " of %" PRIu64,
-				  shard->path, at, shard->bytes);
-	if (error == ENOMEM || error == ESTALE)
-		return wload_fail(err, error, "shard '%s': reading at byte %" PRIu64 ": %s",
-				  shard->path, at, strerror(error));
-	return wload_fail(err, EIO, "shard '%s': reading at byte %" PRIu64 ": %s", shard->path, at,
-			  strerror(error));
+	atomic_fetch_add_explicit(&run->bytes_read, bytes, memory_order_relaxed);
+	if (way == WAY_DIRECT)
+		atomic_fetch_add_explicit(&run->bytes_direct, bytes, memory_order_relaxed);
 }
 
-/* Takes n read bytes off the front of the vectors. */
-static void vectors_advance(struct iovec **vectors, int *count, size_t n)
+static bool scatters(const struct reader *r, const struct reads_batch *batch, enum way way)
 {
-	while (*count && n >= (*vectors)->iov_len) {
-		n -= (*vectors)->iov_len;
-		(*vectors)++;
-		(*count)--;
-	}
-	if (*count) {
-		(*vectors)->iov_base = (char *)(*vectors)->iov_base + n;
-		(*vectors)->iov_len -= n;
-	}
+	if (!r->run->device->ops->addressable || way != WAY_CACHED)
+		return false;
+	if (batch->rows > 1)
+		return !way_reads_gaps(way, reads_batch_piece(batch), batch->stride);
+	return batch->exact && batch->place_count <= SCATTER_MAX;
 }
 
-/* Reads a whole chunk into vectors, which together are as long as it. */
-static int read_chunk(struct run *run, const struct reads_chunk *chunk, struct iovec *vectors,
-		      int count, struct wload_error *err)
+static int scatter_run(struct reader *r, struct wload_error *err)
 {
-	int fd = wload_checkpoint_shard(run->ckpt, chunk->shard)->fd;
-	uint64_t got = 0;
-
-	while (got < chunk->bytes) {
-		ssize_t n = preadv(fd, vectors, count, (off_t)(chunk->file_offset + got));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return read_failed(run, chunk, got, n < 0 ? errno : 0, err);
-		got += (uint64_t)n;
-		vectors_advance(&vectors, &count, (size_t)n);
-		atomic_fetch_add_explicit(&run->bytes_read, (uint64_t)n, memory_order_relaxed);
-	}
-	return 0;
-}
-
-static bool scatters(const struct reader *r, const struct reads_chunk *chunk)
-{
-	return r->run->device->ops->addressable && chunk->exact &&
-	       chunk->end - chunk->first <= SCATTER_MAX;
-}
-
-/* Reads a chunk to where it belongs. */
-static int scatter_chunk(struct reader *r, uint32_t index, struct wload_error *err)
-{
-	const struct reads_chunk *chunk = &r->run->reads->chunks[index];
+	struct reads_batch *batch = &r->next;
 	struct iovec vectors[SCATTER_MAX];
-	int count = 0, code;
+	int code;
 
-	for (uint32_t i = chunk->first; i < chunk->end; i++) {
-		const struct reads_place *place = &r->run->reads->places[i];
+	for (size_t i = 0; i < batch->place_count; i++) {
+		const struct reads_place *place = &batch->places[i];
 		void *base;
 
 		code = param_memory_get(r->run->memory, place->param, &base, err);
 		if (code < 0)
 			return code;
-		vectors[count++] = (struct iovec){device_at(base, place->dst_offset), place->bytes};
+		vectors[i] = (struct iovec){device_at(base, place->dst_offset), place->bytes};
 	}
-	code = read_chunk(r->run, chunk, vectors, count, err);
-	if (code == 0)
-		run_arrived(r->run, index);
+	return fetch_scatter(r->run->fetch, batch->shard, batch->file_offset, vectors,
+			     (int)batch->place_count, err);
+}
+
+static int scatter_rows(struct reader *r, struct wload_error *err)
+{
+	struct reads_batch *batch = &r->next;
+	uint32_t piece = reads_batch_piece(batch);
+	void *base;
+	int code = param_memory_get(r->run->memory, batch->places[0].param, &base, err);
+
+	for (uint32_t i = 0; code == 0 && i < batch->rows; i++) {
+		struct iovec vector = {
+			device_at(base, batch->places[0].dst_offset + (uint64_t)i * piece), piece};
+
+		code = fetch_scatter(r->run->fetch, batch->shard,
+				     batch->file_offset + (uint64_t)i * batch->stride, &vector, 1,
+				     err);
+	}
+	return code;
+}
+
+/* Reads a batch to where it belongs. */
+static int scatter_batch(struct reader *r, struct wload_error *err)
+{
+	int code = r->next.rows > 1 ? scatter_rows(r, err) : scatter_run(r, err);
+
+	if (code == 0) {
+		count_read(r->run, &r->next, WAY_CACHED);
+		run_arrived(r->run, &r->next);
+	}
 	return code;
 }
 
@@ -110,58 +101,79 @@ static int retire(struct reader *r, struct wload_error *err)
 	int code = r->run->device->ops->wait(r->queue, slot, err);
 
 	if (code == 0)
-		run_arrived(r->run, r->slots.chunk[slot]);
+		run_arrived(r->run, &r->batches[slot]);
 	return code;
 }
 
-static int copy_places(struct reader *r, const struct reads_chunk *chunk, const uint8_t *bytes,
-		       struct wload_error *err)
+static uint8_t *slot_base(const struct reader *r, unsigned int slot)
 {
-	for (uint32_t i = chunk->first; i < chunk->end; i++) {
-		const struct reads_place *place = &r->run->reads->places[i];
-		void *base;
-		int code = param_memory_get(r->run->memory, place->param, &base, err);
+	return r->staging + (size_t)slot * r->run->shape.slot_bytes;
+}
 
-		if (code == 0)
-			code = r->run->device->ops->copy_in(r->queue, base, place->dst_offset,
-							    bytes + place->src_offset, place->bytes,
-							    err);
-		if (code < 0)
-			return code;
+/* Reads the batch of a slot; tells where in it things are. */
+static int fill_slot(struct reader *r, unsigned int slot, enum way way, struct place_slot *ret,
+		     struct wload_error *err)
+{
+	const struct reads_batch *batch = &r->batches[slot];
+	struct fetch_rows rows = {.offset = batch->file_offset, .rows = batch->rows};
+	uint8_t *base = slot_base(r, slot), *end = base + r->run->shape.slot_bytes;
+	size_t used;
+	int code;
+
+	if (batch->rows > 1) {
+		rows.piece = reads_batch_piece(batch);
+		rows.stride = batch->stride;
+		code = fetch_read_rows(r->run->fetch, &way, batch->shard, &rows, base, &ret->bytes,
+				       &ret->pitch, err);
+	} else {
+		code = fetch_read(r->run->fetch, &way, batch->shard, batch->file_offset,
+				  batch->bytes, base, &ret->bytes, err);
 	}
+	if (code < 0)
+		return code;
+	count_read(r->run, batch, way);
+	used = batch->rows > 1 ? r->run->shape.slot_bytes
+			       : (size_t)(ret->bytes - base) + batch->bytes;
+	ret->free = base + used;
+	ret->free_bytes = (size_t)(end - ret->free);
 	return 0;
 }
 
-/* Reads a chunk into a slot, and queues its copies. */
-static int stage_chunk(struct reader *r, uint32_t index, struct wload_error *err)
+/* Reads a batch into a slot, and queues its copies. */
+static int stage_batch(struct reader *r, enum way way, struct wload_error *err)
 {
-	const struct reads_chunk *chunk = &r->run->reads->chunks[index];
-	struct iovec vector = {.iov_len = chunk->bytes};
+	struct reads_batch spare;
+	struct place_slot where = {0};
 	unsigned int slot;
-	int code;
+	int code = 0;
 
-	if (slots_full(&r->slots)) {
+	if (slots_full(&r->slots))
 		code = retire(r, err);
-		if (code < 0)
-			return code;
-	}
-	slot = slots_claim(&r->slots, index);
-	vector.iov_base = r->staging + (size_t)slot * r->run->shape.slot_bytes;
-	code = read_chunk(r->run, chunk, &vector, 1, err);
+	if (code < 0)
+		return code;
+	slot = slots_claim(&r->slots);
+	spare = r->batches[slot]; /* its array of places is used again */
+	r->batches[slot] = r->next;
+	r->next = spare;
+	code = fill_slot(r, slot, way, &where, err);
 	if (code == 0)
-		code = copy_places(r, chunk, r->staging + (size_t)slot * r->run->shape.slot_bytes,
-				   err);
+		code = place_batch(r->run->memory, r->queue, &r->batches[slot], &where, err);
 	return code < 0 ? code : r->run->device->ops->mark(r->queue, slot, err);
 }
 
 static int read_all(struct reader *r, struct wload_error *err)
 {
-	uint32_t index;
-	int code = 0;
+	int code;
 
-	while (code == 0 && run_next_chunk(r->run, &index))
-		code = scatters(r, &r->run->reads->chunks[index]) ? scatter_chunk(r, index, err)
-								  : stage_chunk(r, index, err);
+	while ((code = run_next(r->run, &r->next, err)) > 0) {
+		enum way way =
+			fetch_way(r->run->fetch, r->next.shard, r->next.file_offset, r->next.bytes);
+
+		code = scatters(r, &r->next, way) ? scatter_batch(r, err)
+						  : stage_batch(r, way, err);
+		if (code < 0)
+			return code;
+	}
 	while (code == 0 && r->slots.busy && !atomic_load(&r->run->stopped))
 		code = retire(r, err);
 	return code;
@@ -174,8 +186,12 @@ void *reader_thread(void *arg)
 	size_t staging_bytes = (size_t)run->shape.slots * run->shape.slot_bytes;
 	struct reader r = {.run = run, .slots = {.count = run->shape.slots}};
 	struct wload_error err = {0};
-	int code = ops->queue_open(run->device, run->shape.slots, &r.queue, &err);
+	int code;
 
+	/* Staging lands on the node of the thread that touches it first: this one. */
+	if (run->device->cpus_known)
+		(void)sched_setaffinity(0, sizeof(run->device->cpus), &run->device->cpus);
+	code = ops->queue_open(run->device, run->shape.slots, &r.queue, &err);
 	if (code == 0)
 		code = ops->staging_alloc(run->device, staging_bytes, &r.staging, &err);
 	if (code == 0)
@@ -186,6 +202,9 @@ void *reader_thread(void *arg)
 	ops->queue_close(r.queue);
 	if (r.staging)
 		ops->staging_free(run->device, r.staging, staging_bytes);
+	for (unsigned int i = 0; i < run->shape.slots; i++)
+		reads_batch_free(&r.batches[i]);
+	reads_batch_free(&r.next);
 	run_reader_done(run);
 	return NULL;
 }

@@ -48,6 +48,8 @@ int run_init(struct run *run, struct wload_error *err)
 {
 	size_t n = wload_plan_count(run->plan);
 
+	run->walk = reads_walk(run->reads);
+	pthread_mutex_init(&run->walk_lock, NULL);
 	pthread_mutex_init(&run->lock, NULL);
 	monotonic_cond(&run->work);
 	monotonic_cond(&run->room);
@@ -62,6 +64,7 @@ int run_init(struct run *run, struct wload_error *err)
 
 void run_destroy(struct run *run)
 {
+	pthread_mutex_destroy(&run->walk_lock);
 	pthread_mutex_destroy(&run->lock);
 	pthread_cond_destroy(&run->work);
 	pthread_cond_destroy(&run->room);
@@ -93,18 +96,17 @@ static void wait_for_room(struct run *run)
 		pthread_cond_wait(&run->room, &run->lock);
 }
 
-bool run_next_chunk(struct run *run, uint32_t *ret_chunk)
+int run_next(struct run *run, struct reads_batch *batch, struct wload_error *err)
 {
-	size_t chunk;
+	int r;
 
 	wait_for_room(run);
 	if (atomic_load(&run->stopped))
-		return false;
-	chunk = atomic_fetch_add(&run->next_chunk, 1);
-	if (chunk >= run->reads->chunk_count)
-		return false;
-	*ret_chunk = (uint32_t)chunk;
-	return true;
+		return 0;
+	pthread_mutex_lock(&run->walk_lock);
+	r = reads_next(&run->walk, batch);
+	pthread_mutex_unlock(&run->walk_lock);
+	return r < 0 ? wload_fail(err, -r, "no memory for %zu placements", batch->place_count) : r;
 }
 
 static void param_complete(struct run *run, uint32_t param)
@@ -116,13 +118,12 @@ static void param_complete(struct run *run, uint32_t param)
 	pthread_cond_signal(&run->work);
 }
 
-void run_arrived(struct run *run, uint32_t chunk)
+void run_arrived(struct run *run, const struct reads_batch *batch)
 {
-	const struct reads_chunk *c = &run->reads->chunks[chunk];
 	uint64_t placed = 0;
 
-	for (uint32_t i = c->first; i < c->end; i++) {
-		const struct reads_place *place = &run->reads->places[i];
+	for (size_t i = 0; i < batch->place_count; i++) {
+		const struct reads_place *place = &batch->places[i];
 
 		/* acq_rel: whoever sees 0 also sees what all the others placed */
 		if (atomic_fetch_sub_explicit(&run->left[place->param], place->bytes,

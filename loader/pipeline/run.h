@@ -5,7 +5,7 @@
 /* What the threads of one load share.
  *
  *   readers (N)                                            finisher (1)
- *   take the next chunk ---> read, copy to the device      take a complete parameter
+ *   take the next batch ---> read, copy to the device      take a complete parameter
  *       ^                    a slot's copies are over:     compare it, write it out
  *       |                    its bytes arrived  ---------> consume sources nobody needs any more
  *       +---- wait while too much is unfinished <--------- free it (release)
@@ -32,6 +32,7 @@
 struct verify;
 struct out;
 struct consume;
+struct fetch;
 
 struct run {
 	/* not changed while threads run */
@@ -40,17 +41,21 @@ struct run {
 	const struct wload_plan *plan;
 	struct device *device;
 	const struct reads *reads;
+	struct fetch *fetch; /* how shards are read; shared by the readers */
 	struct param_memory *memory;
 	struct slots_shape shape;
 	struct verify *verify;	 /* NULL: compare nothing; the finisher's */
 	struct out *out;	 /* NULL: write nothing; the finisher's */
 	struct consume *consume; /* NULL: consume nothing; the finisher's */
 
-	atomic_size_t next_chunk;
-	_Atomic uint64_t *left; /* bytes that each parameter still waits for */
-	_Atomic uint64_t bytes_read, bytes_placed, bytes_verified;
+	_Atomic uint64_t *left;			   /* bytes that each parameter still waits for */
+	_Atomic uint64_t bytes_read, bytes_direct; /* direct: of those, past the page cache */
+	_Atomic uint64_t bytes_placed, bytes_verified;
 	_Atomic uint64_t consumed_bytes, consumed_tensors;
 	atomic_bool stopped;
+
+	pthread_mutex_t walk_lock;
+	struct reads_walk walk; /* under walk_lock */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* the list of complete parameters grew, or readers are done */
@@ -78,12 +83,13 @@ void run_destroy(struct run *run);
 /* Stops the load; the first caller's error is the load's. */
 void run_fail(struct run *run, int code, const struct wload_error *err);
 
-/* Readers: the next chunk to read, after waiting for room. False when there is none, or on a stop.
- */
-bool run_next_chunk(struct run *run, uint32_t *ret_chunk);
+/* Readers: the next batch to read, after waiting for room.
+ *
+ * Returns 1, 0 when there is none or on a stop, or -ENOMEM. */
+int run_next(struct run *run, struct reads_batch *batch, struct wload_error *err);
 
-/* Readers: all bytes of a chunk are on the device. */
-void run_arrived(struct run *run, uint32_t chunk);
+/* Readers: all bytes of a batch are on the device. */
+void run_arrived(struct run *run, const struct reads_batch *batch);
 
 /* Readers: this one ends. */
 void run_reader_done(struct run *run);

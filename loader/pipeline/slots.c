@@ -6,9 +6,9 @@
 
 #include "loader/pipeline/slots.h"
 
-#define SLOTS_DEFAULT	   3
-#define SLOT_BYTES_DEFAULT ((uint32_t)1 << 20)
-#define READERS_MIN	   2
+#define SLOTS_DEFAULT	   2
+#define SLOT_BYTES_DEFAULT ((uint32_t)2 << 20)
+#define READERS_MIN	   4
 #define READERS_MAX	   16
 #define READERS_ASKED_MAX  256
 
@@ -46,19 +46,16 @@ int slots_shape(uint64_t staging_bytes, unsigned int readers, unsigned int cores
 		return -EINVAL;
 	readers = most < readers ? (unsigned int)most : readers;
 	ret_shape->readers = readers;
-	ret_shape->slots = staging_bytes / readers >= SLOTS_DEFAULT * (uint64_t)SLOT_BYTES_MIN
-				   ? SLOTS_DEFAULT
-				   : 2;
+	ret_shape->slots = SLOTS_DEFAULT;
 	ret_shape->slot_bytes = slot_size(staging_bytes / readers / ret_shape->slots);
 	return 0;
 }
 
-unsigned int slots_claim(struct slots *slots, uint32_t chunk)
+unsigned int slots_claim(struct slots *slots)
 {
 	unsigned int slot = (slots->oldest + slots->busy) % slots->count;
 
 	assert(!slots_full(slots));
-	slots->chunk[slot] = chunk;
 	slots->busy++;
 	return slot;
 }

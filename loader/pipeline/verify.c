@@ -10,6 +10,7 @@
 
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
+#include "loader/base/untouched.h"
 #include "loader/checkpoint/names.h"
 #include "loader/pipeline/verify.h"
 
@@ -64,6 +65,7 @@ static int open_shard(const struct verify *verify, uint32_t index, int *ret_fd,
 	if (st.st_dev != shard->dev || st.st_ino != shard->ino)
 		return wload_fail(err, ESTALE, "shard '%s' was replaced during the load",
 				  shard->path);
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -91,12 +93,16 @@ int verify_read(struct verify *verify, uint32_t tensor, uint64_t offset, uint8_t
 	struct wload_tensor t =
 		wload_inventory_tensor(wload_checkpoint_inventory(verify->ckpt), tensor);
 	uint64_t at = verify->mount ? offset : t.offset + offset;
+	struct untouched before;
 	ssize_t got;
 	int r = ensure_open(verify, tensor, &t, err);
 
 	if (r < 0)
 		return r;
+	before = untouched_before(wload_checkpoint_shard(verify->ckpt, t.shard)->fd,
+				  t.offset + offset, n);
 	got = io_read_at(verify->fd, buf, n, at);
+	untouched_after(&before);
 	if (got < 0)
 		return wload_fail(err, EIO, "tensor '%s': verifying byte %" PRIu64 ": %s", t.name,
 				  offset, strerror((int)-got));

@@ -4,7 +4,8 @@
 
 /* A tensor's bytes by a second path: not the descriptor, not the buffer and not the offsets that
  * the load used where there is another way. On a mount that is the tensor's file, on a plain
- * checkpoint a shard's path opened once more. Belongs to one thread. */
+ * checkpoint a shard's path opened once more. It leaves the page cache as it was. Belongs to one
+ * thread. */
 
 #include <stdint.h>
 

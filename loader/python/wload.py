@@ -49,23 +49,27 @@ class CProgress(ctypes.Structure):
 PROGRESS_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.POINTER(CProgress))
 
 
+IO = ("auto", "buffered", "direct")
+
+
 class CLoadOptions(ctypes.Structure):
     _fields_ = [("device", ctypes.c_char_p), ("keep", ctypes.c_bool), ("release", ctypes.c_bool),
                 ("verify", ctypes.c_bool), ("out_dir", ctypes.c_char_p),
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
-                ("threads", ctypes.c_uint), ("progress", PROGRESS_FUNCTION),
-                ("progress_ctx", ctypes.c_void_p)]
+                ("threads", ctypes.c_uint), ("io", ctypes.c_int),
+                ("progress", PROGRESS_FUNCTION), ("progress_ctx", ctypes.c_void_p)]
 
 
 class CReport(ctypes.Structure):
     _fields_ = [("device", ctypes.c_char_p), ("family", ctypes.c_char_p),
                 ("note", ctypes.c_char_p), ("mount", ctypes.c_bool),
                 ("tensors", ctypes.c_uint64), ("parameters", ctypes.c_uint64),
-                ("bytes_read", ctypes.c_uint64), ("bytes_uploaded", ctypes.c_uint64),
-                ("bytes_verified", ctypes.c_uint64), ("seconds", ctypes.c_double),
-                ("bytes_per_second", ctypes.c_double), ("peak_host_bytes", ctypes.c_uint64),
-                ("cgroup_peak_bytes", ctypes.c_uint64), ("consumed_tensors", ctypes.c_uint64),
-                ("consumed_bytes", ctypes.c_uint64), ("unused_tensors", ctypes.c_uint64)]
+                ("bytes_read", ctypes.c_uint64), ("bytes_direct", ctypes.c_uint64),
+                ("bytes_uploaded", ctypes.c_uint64), ("bytes_verified", ctypes.c_uint64),
+                ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
+                ("peak_host_bytes", ctypes.c_uint64), ("cgroup_peak_bytes", ctypes.c_uint64),
+                ("consumed_tensors", ctypes.c_uint64), ("consumed_bytes", ctypes.c_uint64),
+                ("unused_tensors", ctypes.c_uint64)]
 
 
 class CLoaded(ctypes.Structure):
@@ -451,7 +455,7 @@ def _load_rules(path):
 
 
 def load(path, device="cuda", *, consume=True, verify=False, rules=None, out=None, staging=0,
-         threads=0, progress=None):
+         threads=0, io="auto", progress=None):
     """Loads a mount's root, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
@@ -460,18 +464,21 @@ def load(path, device="cuda", *, consume=True, verify=False, rules=None, out=Non
     rules     a file of fusion rules instead of the built-in ones
     out       a folder to write what was loaded to, as safetensors
     staging   bytes of all staging buffers together; threads: readers; 0: chosen by the machine
+    io        "auto" (cached bytes from the page cache, others past it), "buffered", "direct"
     progress  called with a Progress about ten times a second, on another thread
 
     Gives Weights, a dict; raises Error, ImportError where device needs torch."""
     device = str(device)
     device = "host" if device == "cpu" else device
     make = _array_maker(device)
+    if io not in IO:
+        raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
     rules = _load_rules(rules)
     try:
         done = _Call(os.fsencode(path), CLoadOptions(
             device=device.encode(), keep=not consume, verify=verify,
             out_dir=None if out is None else os.fsencode(out), rules=rules,
-            staging_bytes=staging, threads=threads), progress)()
+            staging_bytes=staging, threads=threads, io=IO.index(io)), progress)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

@@ -246,7 +246,7 @@ drop_cache() { dd of="$CKPT/model.safetensors" oflag=nocache conv=notrunc,fdatas
 	echo 'a U8 67108864' | make_tensors "$CKPT"
 	wl_mount "$CKPT" "$MNT"
 	drop_cache
-	load_json --device null --no-consume --threads 1 --staging 128K
+	load_json --device null --no-consume --io buffered
 	assert [ "$(field peak_host_bytes)" -ge "$(field bytes_read)" ]
 	wl_umount "$MNT"
 }
@@ -254,7 +254,7 @@ drop_cache() { dd of="$CKPT/model.safetensors" oflag=nocache conv=notrunc,fdatas
 @test "load: peak_host_bytes counts the daemon" {
 	mount_tiny
 	cat "$CKPT/model.safetensors" >/dev/null
-	load_json --device null --no-consume --threads 1 --staging 128K
+	load_json --device null --no-consume --io buffered
 	daemon=$(awk '/^RssFile|^RssAnon/ { kib += $2 } END { print kib * 1024 }' \
 		"/proc/${WL_PIDS[$MNT]}/status")
 	assert [ "$(field peak_host_bytes)" -ge "$((daemon * 9 / 10))" ]

@@ -33,6 +33,7 @@ static void print_load(void)
 	FIELD(struct wload_load_options, rules);
 	FIELD(struct wload_load_options, staging_bytes);
 	FIELD(struct wload_load_options, threads);
+	FIELD(struct wload_load_options, io);
 	FIELD(struct wload_load_options, progress);
 	FIELD(struct wload_load_options, progress_ctx);
 }
@@ -47,6 +48,7 @@ static void print_result(void)
 	FIELD(struct wload_report, tensors);
 	FIELD(struct wload_report, parameters);
 	FIELD(struct wload_report, bytes_read);
+	FIELD(struct wload_report, bytes_direct);
 	FIELD(struct wload_report, bytes_uploaded);
 	FIELD(struct wload_report, bytes_verified);
 	FIELD(struct wload_report, seconds);

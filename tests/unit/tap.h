@@ -28,6 +28,12 @@ __attribute__((format(printf, 3, 4))) static inline bool ok(struct tap *tap, boo
 	return pass;
 }
 
+/* One test that could not be made here. */
+static inline void tap_skip(struct tap *tap, const char *why)
+{
+	printf("ok %d # SKIP %s\n", ++tap->run, why);
+}
+
 static inline int tap_done(const struct tap *tap)
 {
 	printf("1..%d\n", tap->run);

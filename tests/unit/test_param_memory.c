@@ -41,14 +41,14 @@ static const struct fits_row {
 	{"no limit", false, UINT64_MAX, 0, UINT64_MAX, 0},
 };
 
-/* Parameters of 256 bytes, by how many of them a load has at once. Chunks are of 128 bytes. */
+/* Parameters of 256 bytes, by how many of them a load has at once. Batches are of 128 bytes. */
 static const struct live_row {
 	const char *name;
 	size_t ahead;
 	uint64_t backlog, want;
 } live_rows[] = {
 	{"one at a time, and the finisher's", 0, 0, 2},
-	{"one chunk behind its place", 1, 0, 3},
+	{"one batch behind its place", 1, 0, 3},
 	{"what waits for the finisher", 0, 512, 4},
 	{"never more than all", 1000, 0, 8},
 	{"never more than all, of any backlog", 0, UINT64_MAX, 8},
@@ -85,19 +85,16 @@ static void check_live(struct tap *tap)
 		{"g", WLOAD_DTYPE_U8, 256}, {"h", WLOAD_DTYPE_U8, 256},
 	};
 	struct wload_error err = {0};
-	CLEANUP_FREE struct reads_want *wants = NULL;
 	struct reads reads = {0};
 	struct plan_of made;
-	size_t count = 0;
 
 	if (!ok(tap,
 		plan_of(tensors, 8, &made, &err) == 0 &&
-			reads_collect(made.inv, made.plan, &wants, &count, &err) == 0,
+			reads_build(made.inv, made.plan, 128, &reads, &err) == 0,
 		"live: a plan"))
 		return;
-	for (size_t i = 0; i < count; i++) /* as if nothing stood before them */
-		wants[i].file_offset -= 8;
-	(void)reads_build(wants, count, 128, &reads, &err);
+	for (size_t i = 0; i < reads.count; i++) /* as if nothing stood before them */
+		reads.wants[i].file_offset -= 8;
 	for (size_t i = 0; i < COUNT(live_rows); i++) {
 		const struct live_row *row = &live_rows[i];
 		uint64_t bytes = 0;

@@ -8,6 +8,7 @@
 
 #include "checkpoint_of.h"
 #include "loader/pipeline/consume.h"
+#include "loader/pipeline/fetch.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/verify.h"
 #include "tap.h"
@@ -121,11 +122,12 @@ static int failing_wait(struct device_queue *queue, unsigned int mark, struct wl
 
 enum device_fault { LAZY, LOSSY, NO_COPY, NO_QUEUE, NO_MEMORY, NO_WAIT, FAULTS };
 
-static struct device_ops faulty_ops(enum device_fault fault)
+static struct device_ops faulty_ops(enum device_fault fault, bool slow)
 {
 	struct device_ops ops = device_host;
 
 	ops.addressable = false;
+	ops.slow_copies = slow;
 	switch (fault) {
 	case LAZY:
 		ops.queue_open = lazy_open;
@@ -157,19 +159,26 @@ static const struct row {
 	const char *name;
 	enum device_fault fault;
 	bool release, verify;
+	enum wload_io io;
+	bool slow; /* copies are put together */
 	int want;
 	const char *words; /* that the error holds */
 } rows[] = {
-	{"copies that are late", LAZY, false, false, 0, ""},
-	{"copies that are late, verified", LAZY, false, true, 0, ""},
-	{"copies that are late, released", LAZY, true, false, 0, ""},
-	{"a bit that is lost", LOSSY, false, true, -EBADMSG, "byte 777"},
-	{"a bit that is lost, released", LOSSY, true, true, -EBADMSG, "byte 777"},
-	{"copies that fail", NO_COPY, false, false, -EIO, "fell off"},
-	{"copies that fail, released", NO_COPY, true, true, -EIO, "fell off"},
-	{"no queue", NO_QUEUE, false, true, -EIO, "no queue"},
-	{"memory that runs out", NO_MEMORY, true, false, -ENOMEM, "bytes"},
-	{"marks that fail", NO_WAIT, false, true, -EIO, "never came"},
+	{"copies that are late", LAZY, false, false, WLOAD_IO_AUTO, false, 0, ""},
+	{"copies that are late, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, ""},
+	{"copies that are late, released", LAZY, true, false, WLOAD_IO_AUTO, false, 0, ""},
+	{"copies that are late, put together", LAZY, false, true, WLOAD_IO_AUTO, true, 0, ""},
+	{"past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, false, 0, ""},
+	{"past the page cache, put together", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, ""},
+	{"put together, released", LAZY, true, true, WLOAD_IO_DIRECT, true, 0, ""},
+	{"a bit that is lost", LOSSY, false, true, WLOAD_IO_AUTO, false, -EBADMSG, "byte 777"},
+	{"a bit that is lost, released", LOSSY, true, true, WLOAD_IO_AUTO, false, -EBADMSG,
+	 "byte 777"},
+	{"copies that fail", NO_COPY, false, false, WLOAD_IO_AUTO, false, -EIO, "fell off"},
+	{"copies that fail, released", NO_COPY, true, true, WLOAD_IO_AUTO, false, -EIO, "fell off"},
+	{"no queue", NO_QUEUE, false, true, WLOAD_IO_AUTO, false, -EIO, "no queue"},
+	{"memory that runs out", NO_MEMORY, true, false, WLOAD_IO_AUTO, false, -ENOMEM, "bytes"},
+	{"marks that fail", NO_WAIT, false, true, WLOAD_IO_AUTO, false, -EIO, "never came"},
 };
 
 static void run_threads(struct run *run)
@@ -227,11 +236,11 @@ static bool keeps_what_differs(const struct run *run, const struct llama *llama)
 static void check_row(struct tap *tap, const struct row *row, const struct wload_checkpoint *ckpt,
 		      const struct wload_plan *plan, const struct llama *llama)
 {
-	const struct device_ops ops = faulty_ops(row->fault);
+	const struct device_ops ops = faulty_ops(row->fault, row->slow);
 	struct device device = {.ops = &ops, .label = "faulty"};
 	const struct wload_inventory *inv = wload_checkpoint_inventory(ckpt);
-	struct reads_want *wants = NULL;
 	struct reads reads = {0};
+	struct fetch fetch = {0};
 	struct param_memory memory = {0};
 	struct verify verify;
 	struct consume consume = {0};
@@ -241,16 +250,16 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 			  .plan = plan,
 			  .device = &device,
 			  .reads = &reads,
+			  .fetch = &fetch,
 			  .memory = &memory,
-			  .shape = {4, 3, SLOT_BYTES_MIN},
+			  .shape = {4, 2, SLOT_BYTES_MIN},
 			  .verify = row->verify ? &verify : NULL,
 			  .consume = &consume};
-	size_t count = 0;
 
 	verify_open(&verify, ckpt, NULL);
 	if (ok(tap,
-	       reads_collect(inv, plan, &wants, &count, &err) == 0 &&
-		       reads_build(wants, count, SLOT_BYTES_MIN, &reads, &err) == 0 &&
+	       reads_build(inv, plan, SLOT_BYTES_MIN, &reads, &err) == 0 &&
+		       fetch_open(&fetch, ckpt, row->io, &err) == 0 &&
 		       param_memory_open(&memory, &device, plan, row->release, &err) == 0 &&
 		       consume_open(&consume, inv, plan, tell, NULL, &err) == 0 &&
 		       run_init(&run, &err) == 0,
@@ -266,7 +275,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 		run_destroy(&run);
 	}
 	consume_close(&consume);
-	free(wants);
+	fetch_close(&fetch);
 	verify_close(&verify);
 	param_memory_close(&memory);
 	reads_free(&reads);
