@@ -4,8 +4,9 @@
 
 /* The plan: which parameters an engine wants, made of which bytes of which tensors.
  *
- * Pure: inventory + config.json + rules -> parameters. Every parameter is a list of extents with
- * their places in it; fusing by concatenation is only placement and moves nothing twice.
+ * Pure: inventory + config.json + rules, for one of tp ranks -> parameters. Every parameter is a
+ * list of extents with their places in it; fusing by concatenation is only placement and moves
+ * nothing twice.
  *
  * Rules are JSON, one object a family (loader/plan/rules/, wload-rules(5)):
  *
@@ -15,6 +16,13 @@
  *       { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" },
  *       { "into": "gate_up_proj", "from": ["gate_proj", "up_proj"], "within": "mlp",
  *         "leaves": ["weight", "bias"] } ],
+ *     "split": [
+ *       { "modules": ["self_attn.q_proj"], "along": "heads" },
+ *       { "modules": ["self_attn.k_proj", "self_attn.v_proj"], "along": "kv_heads" },
+ *       { "modules": ["mlp.gate_proj", "mlp.up_proj"], "along": "column" },
+ *       { "modules": ["self_attn.o_proj", "mlp.down_proj"], "along": "row",
+ *         "leaves": ["weight", "bias"] },
+ *       { "modules": ["embed_tokens", "lm_head"], "along": "vocab" } ],
  *     "tied": [
  *       { "when": "tie_word_embeddings", "default": false,
  *         "skip": "lm_head.weight", "copy_of": "model.embed_tokens.weight" } ] }
@@ -31,11 +39,30 @@
  * 3. A tied rule leaves "skip" out of the plan when config.json's flag "when" (at the top, else
  *    in "text_config", else "default", which defaults to false) is true, and the checkpoint has
  *    "copy_of" or the rule names none.
- * 4. "family" and "model_types" are required, and of a rule all but "leaves", "default" and
+ * 4. A split rule says what one rank of tp > 1 has of the tensors [PREFIX.]MODULE.LEAF, for every
+ *    MODULE in "modules" (one or more components) and LEAF in "leaves" (default: weight, bias).
+ *    Where a name has several modules the one that begins first counts, and of those the longest.
+ *    What is split is cut before it is joined. "along" is one of
+ *
+ *      column    rows [r * c, (r + 1) * c) of dimension 0, c = ceil(rows / tp): the last ranks may
+ *                have fewer, or none
+ *      vocab     the same, of an embedding or a head
+ *      row       the same of dimension 1; a tensor of one dimension (a bias) is whole
+ *      heads     dimension 0 by config.json's "num_attention_heads": tp must divide it
+ *      kv_heads  dimension 0 by "num_key_value_heads" (default: "num_attention_heads"): tp must
+ *                divide it, or be a multiple of it; then rank r has head r / (tp / heads)
+ *      whole     every rank has all of it
+ *
+ *    A tensor of one element is whole, as is a tensor whose split dimension (column, row, vocab)
+ *    is 1. Heads must divide the dimension; where config.json has a "head_dim" they must be that
+ *    large. Tensors that no split rule names are whole if they have at most one dimension;
+ *    others, and those of a split module that "leaves" does not list (quantised weights), are
+ *    refused with tp > 1, as are rules without "split".
+ * 5. "family" and "model_types" are required, and of a rule all but "leaves", "default" and
  *    "copy_of". Values are non-empty and lists have no value twice; "into" and "from" are
- *    components without dots; no two rules make the same name. Limits: 64 KiB of text, 255 bytes
- *    a string, 64 elements in "model_types", "fuse" and "tied", 16 in "from" (at least 2) and
- *    "leaves". */
+ *    components without dots; no two rules make the same name or split the same module. Limits:
+ *    64 KiB of text, 255 bytes a string, 64 elements in "model_types", "fuse", "split", "modules"
+ *    and "tied", 16 in "from" (at least 2) and "leaves". */
 
 #include "wloadfs/tensor.h"
 

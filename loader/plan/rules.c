@@ -17,7 +17,7 @@
 /* Where the parser is, for messages. */
 struct reading {
 	const char *what; /* the file */
-	const char *kind; /* "family", "fuse", "tied" */
+	const char *kind; /* "family", "fuse", "split", "tied" */
 	size_t index;	  /* of the rule in its list */
 	struct wload_error *err;
 };
@@ -139,6 +139,26 @@ static int read_leaves(const struct reading *in, const char *name, struct json_o
 	return read_names(in, name, value, 1, RULES_LEAVES_MAX, ret);
 }
 
+static int read_modules(const struct reading *in, const char *name, struct json_object *value,
+			void *ret)
+{
+	return read_names(in, name, value, 1, RULES_LIST_MAX, ret);
+}
+
+static int read_along(const struct reading *in, const char *name, struct json_object *value,
+		      void *ret)
+{
+	const char *word;
+	int r = read_string(in, name, value, &word);
+
+	if (r < 0)
+		return r;
+	*(const struct along **)ret = along_find(word);
+	if (!*(const struct along **)ret)
+		return fail_field(in, EBADMSG, name, "is '%s', none of " ALONG_WORDS, word);
+	return 0;
+}
+
 static const struct field *find_field(const struct field *fields, const char *name)
 {
 	for (; fields->name; fields++)
@@ -227,20 +247,27 @@ static bool fuse_same_name(const struct rules_fuse *a, const struct rules_fuse *
 	       (ends_with(a->within, b->within) || ends_with(b->within, a->within));
 }
 
-static int read_one_fuse(struct reading *in, struct json_object *object, struct wload_rules *rules)
+/* What "leaves" are where a rule does not say. */
+static int set_default_leaves(const struct reading *in, struct rules_names *ret)
 {
 	static const char *const leaves[] = {"weight", "bias"};
-	struct rules_fuse *rule = &rules->fuse[rules->fuse_count];
-	size_t i;
-	int r;
 
-	rule->leaves.items = malloc(sizeof(leaves));
-	rules->fuse_count++; /* from here on rules_free sees to it */
-	if (!rule->leaves.items)
+	ret->items = malloc(sizeof(leaves));
+	if (!ret->items)
 		return wload_fail(in->err, ENOMEM, "out of memory");
-	memcpy(rule->leaves.items, leaves, sizeof(leaves));
-	rule->leaves.count = sizeof(leaves) / sizeof(*leaves);
-	r = read_object(in, object, fuse_members, rule);
+	memcpy(ret->items, leaves, sizeof(leaves));
+	ret->count = sizeof(leaves) / sizeof(*leaves);
+	return 0;
+}
+
+static int read_one_fuse(struct reading *in, struct json_object *object, struct wload_rules *rules)
+{
+	struct rules_fuse *rule = &rules->fuse[rules->fuse_count++];
+	size_t i;
+	int r = set_default_leaves(in, &rule->leaves);
+
+	if (r == 0)
+		r = read_object(in, object, fuse_members, rule);
 	if (r == 0)
 		r = check_fuse(in, rule);
 	for (i = 0; r == 0 && i < in->index; i++)
@@ -248,6 +275,42 @@ static int read_one_fuse(struct reading *in, struct json_object *object, struct 
 			r = fail_field(in, EBADMSG, "into", "is '%s', as it is in 'fuse[%zu]'",
 				       rule->into, i);
 	return r;
+}
+
+static const struct field split_members[] = {
+	{"along", read_along, offsetof(struct rules_split, along), false},
+	{"leaves", read_leaves, offsetof(struct rules_split, leaves), true},
+	{"modules", read_modules, offsetof(struct rules_split, modules), false},
+	{NULL, NULL, 0, false},
+};
+
+static int check_split(const struct reading *in, const struct rules_split *rule,
+		       const struct rules_split *earlier)
+{
+	size_t i, j;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < rule->leaves.count; i++)
+		r = check_components(in, "leaves", rule->leaves.items[i], false);
+	for (i = 0; r == 0 && i < rule->modules.count; i++) {
+		r = check_components(in, "modules", rule->modules.items[i], false);
+		for (j = 0; r == 0 && j < in->index; j++)
+			if (rules_names_contain(&earlier[j].modules, rule->modules.items[i]))
+				r = fail_field(in, EBADMSG, "modules",
+					       "has '%s', as 'split[%zu]' has",
+					       rule->modules.items[i], j);
+	}
+	return r;
+}
+
+static int read_one_split(struct reading *in, struct json_object *object, struct wload_rules *rules)
+{
+	struct rules_split *rule = &rules->split[rules->split_count++];
+	int r = set_default_leaves(in, &rule->leaves);
+
+	if (r == 0)
+		r = read_object(in, object, split_members, rule);
+	return r < 0 ? r : check_split(in, rule, rules->split);
 }
 
 static const struct field tied_members[] = {
@@ -315,6 +378,13 @@ static int read_fuse(const struct reading *in, const char *name, struct json_obj
 			  &((struct wload_rules *)rules)->fuse, rules);
 }
 
+static int read_split(const struct reading *in, const char *name, struct json_object *value,
+		      void *rules)
+{
+	return read_rules(in, name, value, sizeof(struct rules_split), read_one_split,
+			  &((struct wload_rules *)rules)->split, rules);
+}
+
 static int read_tied(const struct reading *in, const char *name, struct json_object *value,
 		     void *rules)
 {
@@ -326,6 +396,7 @@ static const struct field family_members[] = {
 	{"family", read_string, offsetof(struct wload_rules, family), false},
 	{"fuse", read_fuse, 0, true},
 	{"model_types", read_model_types, offsetof(struct wload_rules, model_types), false},
+	{"split", read_split, 0, true},
 	{"tied", read_tied, 0, true},
 	{NULL, NULL, 0, false},
 };
@@ -367,7 +438,12 @@ void wload_rules_free(struct wload_rules *rules)
 		free(rules->fuse[i].from.items);
 		free(rules->fuse[i].leaves.items);
 	}
+	for (i = 0; i < rules->split_count; i++) {
+		free(rules->split[i].modules.items);
+		free(rules->split[i].leaves.items);
+	}
 	free(rules->fuse);
+	free(rules->split);
 	free(rules->tied);
 	free(rules->model_types.items);
 	json_object_put(rules->root);

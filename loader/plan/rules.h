@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loader/plan/along.h"
 #include "wloadfs/plan.h"
 
 /* Our limits. They bound what a plan costs: fuse.c keeps a table of parts by leaves on its stack.
@@ -16,7 +17,7 @@
 #define RULES_NAME_MAX	 255 /* bytes of any string */
 #define RULES_PARTS_MAX	 16  /* "from" of one fuse rule */
 #define RULES_LEAVES_MAX 16
-#define RULES_LIST_MAX	 64 /* "model_types", "fuse", "tied" */
+#define RULES_LIST_MAX	 64 /* "model_types", "fuse", "split", "modules", "tied" */
 
 struct rules_names {
 	const char **items; /* borrowed from the rules' tree */
@@ -26,6 +27,11 @@ struct rules_names {
 struct rules_fuse {
 	const char *into, *within;
 	struct rules_names from, leaves;
+};
+
+struct rules_split {
+	struct rules_names modules, leaves;
+	const struct along *along;
 };
 
 struct rules_tied {
@@ -41,6 +47,8 @@ struct wload_rules {
 	struct rules_names model_types;
 	struct rules_fuse *fuse;
 	size_t fuse_count;
+	struct rules_split *split;
+	size_t split_count;
 	struct rules_tied *tied;
 	size_t tied_count;
 };

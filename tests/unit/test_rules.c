@@ -12,8 +12,10 @@
 
 #define HEAD	 "{\"family\": \"f\", \"model_types\": [\"m\"]"
 #define FUSE(x)	 HEAD ", \"fuse\": [" x "]}"
+#define SPLIT(x) HEAD ", \"split\": [" x "]}"
 #define TIED(x)	 HEAD ", \"tied\": [" x "]}"
 #define QKV	 "{\"into\": \"qkv\", \"from\": [\"q\", \"k\"], \"within\": \"a.b\"}"
+#define UP	 "{\"modules\": [\"mlp.up\"], \"along\": \"column\"}"
 #define LONG_16	 "0123456789abcdef"
 #define LONG_64	 LONG_16 LONG_16 LONG_16 LONG_16
 #define LONG_256 LONG_64 LONG_64 LONG_64 LONG_64
@@ -107,6 +109,32 @@ static const struct row rows[] = {
 	{"two rules of one name that never meet",
 	 FUSE(QKV ", {\"into\": \"qkv\", \"from\": [\"x\", \"y\"], \"within\": \"bb\"}"), 0, NULL},
 
+	{"a split rule without leaves", SPLIT(UP), 0, NULL},
+	{"split that is empty", SPLIT(""), -EBADMSG, "'split' has 0 elements"},
+	{"split without along", SPLIT("{\"modules\": [\"a\"]}"), -EBADMSG,
+	 "'split[0].along' is missing"},
+	{"split without modules", SPLIT("{\"along\": \"row\"}"), -EBADMSG,
+	 "'split[0].modules' is missing"},
+	{"split along something unknown", SPLIT("{\"along\": \"rows\"}"), -EBADMSG,
+	 "'split[0].along' is 'rows', none of column, row, vocab, heads, kv_heads, whole"},
+	{"split along a number", SPLIT("{\"along\": 0}"), -EBADMSG, "is not a string"},
+	{"an unknown member of a split rule", SPLIT("{\"dim\": 0}"), -EBADMSG,
+	 "'split[0].dim' is not a member"},
+	{"split of no module", SPLIT("{\"modules\": []}"), -EBADMSG, "has 0 elements"},
+	{"split of a module that is no string", SPLIT("{\"modules\": [7]}"), -EBADMSG,
+	 "'split[0].modules' is not a string"},
+	{"split of a module that ends in a dot",
+	 SPLIT("{\"modules\": [\"a.\"], \"along\": \"row\"}"), -EBADMSG,
+	 "component of which is empty"},
+	{"split of a leaf that is empty",
+	 SPLIT("{\"modules\": [\"a\"], \"along\": \"row\", \"leaves\": [\"\"]}"), -EBADMSG,
+	 "'split[0].leaves' is empty"},
+	{"a module split twice in one rule",
+	 SPLIT("{\"modules\": [\"a\", \"a\"], \"along\": \"row\"}"), -EBADMSG, "has 'a' twice"},
+	{"a module split by two rules",
+	 SPLIT(UP ", {\"modules\": [\"a\", \"mlp.up\"], \"along\": \"row\"}"), -EBADMSG,
+	 "'split[1].modules' has 'mlp.up', as 'split[0]' has"},
+
 	{"tied without skip", TIED("{\"when\": \"t\"}"), -EBADMSG, "'tied[0].skip' is missing"},
 	{"a default that is a string", TIED("{\"default\": \"true\"}"), -EBADMSG,
 	 "is neither true nor false"},
@@ -153,6 +181,14 @@ static void check_values(struct tap *tap)
 		   rules_names_contain(&rules->fuse[0].leaves, "weight") &&
 		   rules_names_contain(&rules->fuse[0].leaves, "bias"),
 	   "values: a fuse rule, with the default leaves");
+	wload_rules_free(rules);
+	rules = NULL;
+	ok(tap,
+	   wload_rules_parse(SPLIT(UP), strlen(SPLIT(UP)), "x", &rules, NULL) == 0 &&
+		   rules->split_count == 1 && rules->split[0].along == along_find("column") &&
+		   rules->split[0].modules.count == 1 && rules->split[0].leaves.count == 2 &&
+		   rules_names_contain(&rules->split[0].leaves, "bias"),
+	   "values: a split rule, with the default leaves");
 	wload_rules_free(rules);
 	rules = NULL;
 	ok(tap,
