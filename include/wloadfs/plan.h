@@ -121,24 +121,44 @@ WLOAD_API void wload_rules_free(struct wload_rules *rules);
 
 struct wload_plan;
 
-/* Builds the plan.
+/* The most ranks that a plan is made for. */
+#define WLOAD_TP_MAX 1024
+
+/* What is wanted of a plan; all zero: everything, by the built-in rules. */
+struct wload_plan_options {
+	/* wload_rules_builtin() or NULL: the family is chosen by the config's "model_type", or
+	 * "text_config"."model_type" where the top has none; rules that the caller loaded apply
+	 * whatever the model type is. Borrowed during the call. */
+	const struct wload_rules *rules;
+	uint32_t tp;   /* tensor-parallel ranks; 0 or 1: one, which has everything */
+	uint32_t rank; /* which of them, from 0 */
+};
+
+/* Builds the plan of one rank.
  *
- * inv     must outlive the plan
- * config  text of config.json, NULL when there is none; read as Python does (NaN passes)
- * rules   wload_rules_builtin() or NULL: the family is chosen by the config's "model_type", or
- *         "text_config"."model_type" where the top has none; rules that the caller loaded apply
- *         whatever the model type is
+ * inv      must outlive the plan
+ * config   text of config.json, NULL when there is none; read as Python does (NaN passes)
+ * options  NULL: all zero
  *
  * An unknown architecture (no config, no "model_type", or no rule for it) gives one parameter a
- * tensor, and a note. A checkpoint is never refused for what its tensors are: what can't be joined
- * stays as it is, with a note. Parameters come in the disk order of their first source, and every
- * tensor is whole in one source of one parameter, or unused.
+ * tensor, and a note. With one rank a checkpoint is never refused for what its tensors are: what
+ * can't be joined stays as it is, with a note; and every tensor is whole in one source of one
+ * parameter, or unused. With several, what no rule can split right is refused, naming it. A rank's
+ * part may be empty: then the parameter has a dimension of 0 and no bytes. Parameters come in the
+ * disk order of their first source.
  *
- * Returns 0, -EBADMSG when config.json is not a JSON object, -E2BIG when it is over 16 MiB or the
- * parameters over 2^64 bytes, or -ENOMEM. */
+ * Returns 0, or
+ *   -EBADMSG     config.json is not a JSON object
+ *   -EINVAL      rank is not below tp; or a dimension can't be split for tp ranks (heads that tp
+ *                does not divide, parts of a joined parameter that are not split alike)
+ *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
+ *                how a tensor is split; or a part would begin inside a byte
+ *   -E2BIG       tp over WLOAD_TP_MAX, config.json over 16 MiB, the parameters over 2^64 bytes,
+ *                a tensor's part over 2^32 pieces
+ *   -ENOMEM. */
 WLOAD_API int wload_plan_build(const struct wload_inventory *inv, const char *config,
-			       const struct wload_rules *rules, struct wload_plan **ret_plan,
-			       struct wload_error *err);
+			       const struct wload_plan_options *options,
+			       struct wload_plan **ret_plan, struct wload_error *err);
 
 WLOAD_API void wload_plan_free(struct wload_plan *plan);
 
@@ -147,6 +167,10 @@ WLOAD_API const struct wload_param *wload_plan_param(const struct wload_plan *pl
 
 /* Sum of all parameters' bytes. */
 WLOAD_API uint64_t wload_plan_bytes(const struct wload_plan *plan);
+
+/* How many ranks there are (at least 1), and which this plan is of. */
+WLOAD_API uint32_t wload_plan_tp(const struct wload_plan *plan);
+WLOAD_API uint32_t wload_plan_rank(const struct wload_plan *plan);
 
 /* How many parameters need a tensor; 0: unused. */
 WLOAD_API uint32_t wload_plan_uses(const struct wload_plan *plan, uint32_t tensor);

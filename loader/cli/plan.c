@@ -33,6 +33,7 @@ static int run(const struct options *options, struct wload_error *err)
 	struct source source CLEANUP(source_close) = {0};
 	struct wload_rules *rules CLEANUP(free_rules) = NULL;
 	struct wload_plan *plan CLEANUP(free_plan) = NULL;
+	struct wload_plan_options wanted = {0};
 	const struct wload_inventory *inv;
 	int r = 0;
 
@@ -44,8 +45,8 @@ static int run(const struct options *options, struct wload_error *err)
 		return r;
 	cli_warn_of(source.ckpt);
 	inv = wload_checkpoint_inventory(source.ckpt);
-	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt),
-			     rules ? rules : wload_rules_builtin(), &plan, err);
+	wanted.rules = rules;
+	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt), &wanted, &plan, err);
 	return r < 0 ? r : print(options, inv, plan, err);
 }
 

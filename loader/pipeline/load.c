@@ -101,14 +101,13 @@ static int open_device(struct load *l, const struct device_choice *choice, struc
 /* The checkpoint and what is to be made of it. */
 static int open_plan(struct load *l, const char *path, struct wload_error *err)
 {
-	const struct wload_rules *rules = l->options->rules;
+	const struct wload_plan_options wanted = {.rules = l->options->rules};
 	int r = source_open(path, &l->source, err);
 
 	if (r < 0)
 		return r;
 	r = wload_plan_build(wload_checkpoint_inventory(l->source.ckpt),
-			     wload_checkpoint_config(l->source.ckpt),
-			     rules ? rules : wload_rules_builtin(), &l->plan, err);
+			     wload_checkpoint_config(l->source.ckpt), &wanted, &l->plan, err);
 	if (r < 0)
 		return r;
 	return source_refuse_consumed(&l->source, l->plan, err);

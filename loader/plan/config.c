@@ -75,14 +75,27 @@ const char *config_model_type(const struct config *config)
 	return type ? type : string_member(config->text, "model_type");
 }
 
+/* A member of the top, else of text_config; NULL when neither has it or it is null. */
+static struct json_object *setting(const struct config *config, const char *key)
+{
+	struct json_object *value = member(config->root, key);
+
+	return value ? value : member(config->text, key);
+}
+
 bool config_flag(const struct config *config, const char *key, bool fallback)
 {
-	struct json_object *value;
+	struct json_object *value = config ? setting(config, key) : NULL;
 
-	if (!config)
-		return fallback;
-	value = member(config->root, key);
-	if (!value)
-		value = member(config->text, key);
 	return value ? json_object_get_boolean(value) : fallback;
+}
+
+uint64_t config_count(const struct config *config, const char *key)
+{
+	struct json_object *value = config ? setting(config, key) : NULL;
+	int64_t n = 0;
+
+	if (json_object_is_type(value, json_type_int))
+		n = json_object_get_int64(value);
+	return n > 0 && n <= UINT32_MAX ? (uint64_t)n : 0;
 }

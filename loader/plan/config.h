@@ -2,10 +2,11 @@
 #ifndef WLOAD_PLAN_CONFIG_H
 #define WLOAD_PLAN_CONFIG_H
 
-/* What a plan asks a checkpoint's config.json: the model's type, and flags that rules name. A
- * multimodal model holds those of its language model in "text_config". */
+/* What a plan asks a checkpoint's config.json: the model's type, flags and numbers that rules name.
+ * A multimodal model holds those of its language model in "text_config". */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "wloadfs/error.h"
 
@@ -23,5 +24,8 @@ const char *config_model_type(const struct config *config);
 
 /* The truth, as Python sees it, of member `key`, else of "text_config".key, else fallback. */
 bool config_flag(const struct config *config, const char *key, bool fallback);
+
+/* Member `key`, else of "text_config".key, when it is a whole number from 1 to 2^32 - 1; else 0. */
+uint64_t config_count(const struct config *config, const char *key);
 
 #endif

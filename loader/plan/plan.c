@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Builds the plan in two steps: the rules claim tensors in a draft (draft.h), then one walk over
- * the tensors in disk order lays the parameters down. Every parameter and source is in one of two
- * arrays of exactly the right size: 88 bytes a tensor, and 4 for its uses. Names and shapes of
- * parameters that are one tensor are the inventory's own. */
+/* Builds the plan in two steps: the rules claim tensors in a draft (draft.h), then the parameters
+ * are laid down (lay.h). */
 
 #include <assert.h>
 #include <errno.h>
@@ -11,24 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 #include "loader/plan/builtin.h"
 #include "loader/plan/config.h"
 #include "loader/plan/draft.h"
 #include "loader/plan/fuse.h"
+#include "loader/plan/lay.h"
 #include "loader/plan/rules.h"
-
-struct wload_plan {
-	struct arena arena; /* names, shapes, family, note */
-	struct wload_param *params;
-	struct wload_source *sources; /* of all parameters, in their order */
-	uint32_t *uses;		      /* by tensor */
-	uint32_t tensor_count, count;
-	uint64_t bytes;
-	const char *family;
-	const char *note; /* NULL: nothing to say */
-};
 
 static void cleanup_plan(struct wload_plan **plan)
 {
@@ -50,15 +37,29 @@ static void cleanup_draft(struct draft *draft)
 	draft_done(draft);
 }
 
-/* Chooses the rules that apply, or none with a note that says why.
+/* No rules: one rank can do without, with a note. */
+static int do_without(struct draft *draft, const struct wload_plan *plan, const char *why,
+		      struct wload_error *err)
+{
+	if (plan->tp > 1)
+		return wload_fail(err, EOPNOTSUPP,
+				  "%s, so what rank %" PRIu32 " of %" PRIu32 " has is unknown", why,
+				  plan->rank, plan->tp);
+	draft_note(draft, "%s, so nothing is fused", why);
+	return 0;
+}
+
+/* Chooses the rules that apply, or none.
  *
  * ret_owned  built-in rules that were parsed for this plan, or NULL
  * ret_rules  NULL: none apply */
-static int choose_rules(struct draft *draft, const struct config *config,
-			const struct wload_rules *rules, struct wload_rules **ret_owned,
-			const struct wload_rules **ret_rules, struct wload_error *err)
+static int choose_rules(struct draft *draft, const struct wload_plan *plan,
+			const struct config *config, const struct wload_rules *rules,
+			struct wload_rules **ret_owned, const struct wload_rules **ret_rules,
+			struct wload_error *err)
 {
 	const char *type = config_model_type(config);
+	char why[WLOAD_ERROR_TEXT / 2];
 	int r;
 
 	*ret_owned = NULL;
@@ -67,20 +68,43 @@ static int choose_rules(struct draft *draft, const struct config *config,
 		*ret_rules = rules;
 		return 0;
 	}
-	if (!type) {
-		draft_note(draft, "%s, so nothing is fused",
-			   config ? "config.json has no 'model_type'"
-				  : "no config.json could be read");
-		return 0;
-	}
+	if (!type)
+		return do_without(draft, plan,
+				  config ? "config.json has no 'model_type'"
+					 : "no config.json could be read",
+				  err);
 	r = builtin_rules_for(type, ret_owned, err);
 	if (r < 0)
 		return r;
-	if (!*ret_owned)
-		draft_note(draft, "no rules for model type '%.*s', so nothing is fused",
-			   DRAFT_SHOW(type));
 	*ret_rules = *ret_owned;
+	if (*ret_rules)
+		return 0;
+	(void)snprintf(why, sizeof(why), "no rules for model type '%.*s'", DRAFT_SHOW(type));
+	return do_without(draft, plan, why, err);
+}
+
+static int check_rank(const struct wload_plan *plan, struct wload_error *err)
+{
+	if (plan->tp > WLOAD_TP_MAX)
+		return wload_fail(err, E2BIG, "%" PRIu32 " ranks are over our limit of %d",
+				  plan->tp, WLOAD_TP_MAX);
+	if (plan->rank >= plan->tp)
+		return wload_fail(err, EINVAL,
+				  "rank %" PRIu32 " is not one of %" PRIu32 ", the first is 0",
+				  plan->rank, plan->tp);
 	return 0;
+}
+
+/* With several ranks, rules without a word on splitting would give each of them everything. */
+static int check_rules(const struct wload_plan *plan, const struct wload_rules *rules,
+		       struct wload_error *err)
+{
+	if (plan->tp == 1 || rules->split_count)
+		return 0;
+	return wload_fail(err, EOPNOTSUPP,
+			  "the rules of '%s' have no 'split', so what rank %" PRIu32 " of %" PRIu32
+			  " has is unknown",
+			  rules->family, plan->rank, plan->tp);
 }
 
 static int apply_rules(struct draft *draft, const struct wload_rules *rules,
@@ -102,103 +126,6 @@ static int apply_rules(struct draft *draft, const struct wload_rules *rules,
 	return 0;
 }
 
-/* Adds a tensor as the next source of a parameter. */
-static int add_source(struct wload_plan *plan, const struct draft *draft, uint32_t tensor,
-		      struct wload_source *source, struct wload_param *param,
-		      struct wload_error *err)
-{
-	uint64_t bytes = wload_inventory_tensor(draft->inv, tensor).bytes;
-
-	*source = (struct wload_source){
-		.tensor = tensor, .rows = 1, .dst_offset = param->bytes, .bytes = bytes};
-	if (!checked_add(plan->bytes, bytes, &plan->bytes))
-		return wload_fail(err, E2BIG, "the parameters take over 2^64 bytes");
-	param->bytes += bytes; /* at most plan->bytes */
-	param->source_count++;
-	plan->uses[tensor]++;
-	return 0;
-}
-
-static void start_single(struct wload_param *param, const struct draft *draft, uint32_t tensor)
-{
-	struct wload_tensor t = wload_inventory_tensor(draft->inv, tensor);
-
-	*param = (struct wload_param){
-		.name = t.name, .shape = t.shape, .rank = t.rank, .dtype = t.dtype};
-}
-
-static void start_joined(struct wload_param *param, const struct draft *draft,
-			 const struct draft_join *join)
-{
-	uint32_t first = draft->parts[join->first_part];
-
-	*param = (struct wload_param){
-		.name = join->name,
-		.shape = join->shape,
-		.rank = join->rank,
-		.dtype = wload_inventory_tensor(draft->inv, first).dtype,
-	};
-}
-
-/* Lays down the parameter of which this tensor is the first source, if it is one's.
- *
- * source  the next free one; moved past those that were taken */
-static int lay_down(struct wload_plan *plan, const struct draft *draft, uint32_t tensor,
-		    struct wload_source **source, struct wload_error *err)
-{
-	const uint32_t owner = draft->owner[tensor], *parts = &tensor;
-	struct wload_param *param = &plan->params[plan->count];
-	uint32_t i, count = 1;
-	int r;
-
-	if (owner == DRAFT_LEFT_OUT)
-		return 0;
-	if (owner != DRAFT_FREE) {
-		parts = draft->parts + draft->joins[owner].first_part;
-		count = draft->joins[owner].parts;
-		if (parts[0] != tensor)
-			return 0;
-		start_joined(param, draft, &draft->joins[owner]);
-	} else {
-		start_single(param, draft, tensor);
-	}
-	param->sources = *source;
-	for (i = 0; i < count; i++) {
-		r = add_source(plan, draft, parts[i], (*source)++, param, err);
-		if (r < 0)
-			return r;
-	}
-	plan->count++;
-	return 0;
-}
-
-static void *zeroed(size_t count, size_t bytes)
-{
-	return calloc(count ? count : 1, bytes);
-}
-
-static int lay_down_all(struct wload_plan *plan, const struct draft *draft, struct wload_error *err)
-{
-	size_t used = (size_t)plan->tensor_count - draft->left_out;
-	struct wload_source *source;
-	uint32_t tensor;
-	int r;
-
-	plan->params = zeroed(used - draft->part_count + draft->join_count, sizeof(*plan->params));
-	plan->sources = zeroed(used, sizeof(*plan->sources));
-	plan->uses = zeroed(plan->tensor_count, sizeof(*plan->uses));
-	if (!plan->params || !plan->sources || !plan->uses)
-		return wload_fail(err, ENOMEM, "out of memory");
-	source = plan->sources;
-	for (tensor = 0; tensor < plan->tensor_count; tensor++) {
-		r = lay_down(plan, draft, tensor, &source, err);
-		if (r < 0)
-			return r;
-	}
-	assert(source == plan->sources + used);
-	return 0;
-}
-
 static int keep_words(struct wload_plan *plan, const struct draft *draft, const char *family,
 		      struct wload_error *err)
 {
@@ -217,31 +144,49 @@ static int keep_words(struct wload_plan *plan, const struct draft *draft, const 
 	return plan->note ? 0 : wload_fail(err, ENOMEM, "out of memory");
 }
 
+/* All but what the plan is of: the rules are applied, and the parameters laid down. */
+static int build(struct wload_plan *plan, struct draft *draft, const struct config *config,
+		 const struct wload_rules *rules, struct wload_error *err)
+{
+	struct wload_rules *parsed CLEANUP(cleanup_rules) = NULL;
+	const struct wload_rules *chosen;
+	int r = choose_rules(draft, plan, config, rules, &parsed, &chosen, err);
+
+	if (r == 0 && chosen)
+		r = check_rules(plan, chosen, err);
+	if (r == 0 && chosen)
+		r = apply_rules(draft, chosen, config, err);
+	if (r == 0)
+		r = lay_down(plan, draft, chosen, config, err);
+	if (r == 0)
+		r = keep_words(plan, draft, chosen ? chosen->family : "none", err);
+	return r;
+}
+
 int wload_plan_build(const struct wload_inventory *inv, const char *config_text,
-		     const struct wload_rules *rules, struct wload_plan **ret_plan,
+		     const struct wload_plan_options *options, struct wload_plan **ret_plan,
 		     struct wload_error *err)
 {
+	static const struct wload_plan_options everything = {0};
 	struct wload_plan *plan CLEANUP(cleanup_plan) = calloc(1, sizeof(*plan));
-	struct wload_rules *parsed CLEANUP(cleanup_rules) = NULL;
 	struct config *config CLEANUP(cleanup_config) = NULL;
 	struct draft draft CLEANUP(cleanup_draft) = {0};
-	const struct wload_rules *chosen;
 	int r;
 
 	if (!plan)
 		return wload_fail(err, ENOMEM, "out of memory");
+	if (!options)
+		options = &everything;
 	plan->tensor_count = wload_inventory_count(inv);
-	r = config_parse(config_text, &config, err);
+	plan->tp = options->tp ? options->tp : 1;
+	plan->rank = options->rank;
+	r = check_rank(plan, err);
+	if (r == 0)
+		r = config_parse(config_text, &config, err);
 	if (r == 0)
 		r = draft_init(&draft, inv, &plan->arena, err);
 	if (r == 0)
-		r = choose_rules(&draft, config, rules, &parsed, &chosen, err);
-	if (r == 0 && chosen)
-		r = apply_rules(&draft, chosen, config, err);
-	if (r == 0)
-		r = lay_down_all(plan, &draft, err);
-	if (r == 0)
-		r = keep_words(plan, &draft, chosen ? chosen->family : "none", err);
+		r = build(plan, &draft, config, options->rules, err);
 	if (r < 0)
 		return r;
 	*ret_plan = TAKE_PTR(plan);
@@ -273,6 +218,16 @@ const struct wload_param *wload_plan_param(const struct wload_plan *plan, uint32
 uint64_t wload_plan_bytes(const struct wload_plan *plan)
 {
 	return plan->bytes;
+}
+
+uint32_t wload_plan_tp(const struct wload_plan *plan)
+{
+	return plan->tp;
+}
+
+uint32_t wload_plan_rank(const struct wload_plan *plan)
+{
+	return plan->rank;
 }
 
 uint32_t wload_plan_uses(const struct wload_plan *plan, uint32_t tensor)

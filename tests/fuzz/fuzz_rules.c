@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Property: with whatever rules parse, a plan uses each tensor once or not at all, and its bytes
- * are those of the tensors that are used. */
+ * are those of the tensors that are used; and a rank's plan, where there can be one, takes bytes of
+ * those tensors only, and puts them one behind the other. */
 
 #include <assert.h>
 #include <stdlib.h>
@@ -8,31 +9,78 @@
 #include "loader/checkpoint/inventory.h"
 #include "wloadfs/plan.h"
 
+#define TENSOR_BYTES 96
+
 int LLVMFuzzerTestOneInput(const uint8_t *text, size_t len);
+
+static struct wload_inventory *world(void)
+{
+	static const char *const names[] = {"a.q.w", "a.k.w", "a.q.b", "b.a.k.w", "b.a.q.w", "h"};
+	struct wload_tensor t = {.shape = (const uint64_t[]){4, 6},
+				 .rank = 2,
+				 .bytes = TENSOR_BYTES,
+				 .dtype = WLOAD_DTYPE_F32};
+	struct wload_inventory *inv = inventory_new();
+	uint32_t pair[2];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++, t.offset += t.bytes) {
+		t.name = names[i];
+		if (inventory_add(inv, &t, NULL) < 0)
+			abort();
+	}
+	if (inventory_seal(inv, pair, NULL) < 0)
+		abort();
+	return inv;
+}
+
+static void check_param(const struct wload_param *p)
+{
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < p->source_count; i++) {
+		const struct wload_source *s = &p->sources[i];
+
+		assert(s->dst_offset == at && s->rows && s->bytes % s->rows == 0);
+		assert(s->src_offset + (s->rows - 1) * s->src_stride + s->bytes / s->rows <=
+		       TENSOR_BYTES);
+		at += s->bytes;
+	}
+	assert(at == p->bytes);
+}
+
+static void check_ranks(const struct wload_inventory *inv, struct wload_plan_options options)
+{
+	struct wload_plan *plan;
+
+	for (options.rank = 0; options.rank < options.tp; options.rank++) {
+		if (wload_plan_build(inv, "{\"num_attention_heads\": 2}", &options, &plan, NULL) <
+		    0)
+			continue;
+		for (uint32_t i = 0; i < wload_plan_count(plan); i++)
+			check_param(wload_plan_param(plan, i));
+		wload_plan_free(plan);
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *text, size_t len)
 {
-	static const char *const names[] = {"a.q.w", "a.k.w", "a.q.b", "b.a.k.w", "b.a.q.w", "h"};
-	struct wload_tensor t = {.shape = (const uint64_t[]){2, 3}, .rank = 2, .bytes = 24};
+	struct wload_plan_options options = {0};
 	struct wload_inventory *inv;
 	struct wload_rules *rules;
 	struct wload_plan *plan;
-	uint32_t i, pair[2], used = 0;
+	uint32_t used = 0;
 
-	t.dtype = WLOAD_DTYPE_F32;
 	if (wload_rules_parse((const char *)text, len, "fuzz", &rules, NULL) < 0)
 		return 0;
-	inv = inventory_new();
-	for (i = 0; i < sizeof(names) / sizeof(*names); i++, t.offset += t.bytes) {
-		t.name = names[i];
-		inventory_add(inv, &t, NULL);
-	}
-	if (inventory_seal(inv, pair, NULL) < 0 ||
-	    wload_plan_build(inv, "{\"t\": true}", rules, &plan, NULL) < 0)
+	inv = world();
+	options.rules = rules;
+	if (wload_plan_build(inv, "{\"t\": true}", &options, &plan, NULL) < 0)
 		abort();
-	for (i = 0; i < wload_inventory_count(inv); i++)
+	for (uint32_t i = 0; i < wload_inventory_count(inv); i++)
 		used += wload_plan_uses(plan, i);
-	assert(used <= wload_inventory_count(inv) && 24 * used == wload_plan_bytes(plan));
+	assert(used <= wload_inventory_count(inv) && TENSOR_BYTES * used == wload_plan_bytes(plan));
+	for (options.tp = 2; options.tp <= 5; options.tp++)
+		check_ranks(inv, options);
 	wload_plan_free(plan);
 	wload_rules_free(rules);
 	inventory_free(inv);

@@ -49,8 +49,7 @@ static inline int plan_of(const struct plan_of_tensor *tensors, size_t count, st
 	}
 	if (r == 0)
 		r = inventory_seal(made->inv, pair, err);
-	return r < 0 ? r
-		     : wload_plan_build(made->inv, NULL, wload_rules_builtin(), &made->plan, err);
+	return r < 0 ? r : wload_plan_build(made->inv, NULL, NULL, &made->plan, err);
 }
 
 #endif

@@ -28,6 +28,9 @@ struct row {
 #define QWEN3	   "{\"model_type\": \"qwen3\"}"
 #define LLAMA_TIED "{\"model_type\": \"llama\", \"tie_word_embeddings\": true}"
 
+#define LLAMA_HEADS \
+	"{\"model_type\": \"llama\", \"num_attention_heads\": 8, \"num_key_value_heads\": 4}"
+
 #define RULES(leaves)                                                                     \
 	"{\"family\": \"mine\", \"model_types\": [\"m\"], \"fuse\": [{\"into\": \"qk\", " \
 	"\"from\": [\"q\", \"k\"], \"within\": \"a\", \"leaves\": [" leaves "]}]}"
@@ -393,7 +396,8 @@ static void check_row(struct tap *tap, const char *of, const struct row *row)
 
 	if (row->rules && wload_rules_parse(row->rules, strlen(row->rules), "row", &rules, &err))
 		pass = same("rules", err.text, "");
-	if (wload_plan_build(inv, row->config, rules, &plan, &err))
+	if (wload_plan_build(inv, row->config, &(struct wload_plan_options){.rules = rules}, &plan,
+			     &err))
 		pass = same("build", err.text, "");
 	wload_rules_free(rules); /* a plan must not need them any more */
 	ok(tap, pass && row_holds(row, inv, plan), "%s: %s", of, row->name);
@@ -464,7 +468,8 @@ static void check_print(struct tap *tap)
 	char *table, *json;
 
 	wload_rules_parse(rules_text, strlen(rules_text), "x", &rules, NULL);
-	wload_plan_build(inv, "{\"t\": true}", rules, &plan, NULL);
+	wload_plan_build(inv, "{\"t\": true}", &(struct wload_plan_options){.rules = rules}, &plan,
+			 NULL);
 	table = printed(plan_print_table, inv, plan);
 	json = printed(plan_print_json, inv, plan);
 	ok(tap,
@@ -542,18 +547,19 @@ static double now(void)
 }
 
 /* The bound on time is wide: sanitizers and busy machines. The measured figures are printed. */
-static void check_large(struct tap *tap, const char *config, uint32_t want_params)
+static void check_large(struct tap *tap, const char *config, uint32_t tp, uint32_t want_params)
 {
 	struct wload_inventory *inv = large_inventory();
 	struct wload_plan *plan = NULL;
 	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd, after;
 	double start = now(), seconds;
 
-	wload_plan_build(inv, config, NULL, &plan, NULL);
+	wload_plan_build(inv, config, &(struct wload_plan_options){.tp = tp, .rank = tp - 1}, &plan,
+			 NULL);
 	seconds = now() - start;
 	after = mallinfo2().uordblks + mallinfo2().hblkhd;
-	ok(tap, plan && wload_plan_count(plan) == want_params && !check_plan(inv, plan),
-	   "large: %u tensors, %u parameters", LARGE_TENSORS, want_params);
+	ok(tap, plan && wload_plan_count(plan) == want_params && (tp > 1 || !check_plan(inv, plan)),
+	   "large: %u tensors, %u parameters, tp %u", LARGE_TENSORS, want_params, tp);
 	ok(tap, seconds < 5, "large: within 5 s");
 	ok(tap, after - before <= LARGE_TENSORS * (size_t)150, "large: at most 150 bytes a tensor");
 	printf("# %.0f ms, %.1f bytes a tensor\n", seconds * 1e3,
@@ -582,8 +588,9 @@ int main(void)
 			check_row(&tap, tables[i].name, &tables[i].rows[j]);
 	check_bad_configs(&tap);
 	check_print(&tap);
-	check_large(&tap, NULL, LARGE_TENSORS);
-	check_large(&tap, LLAMA, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
+	check_large(&tap, NULL, 1, LARGE_TENSORS);
+	check_large(&tap, LLAMA, 1, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
+	check_large(&tap, LLAMA_HEADS, 8, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
 	wload_plan_free(NULL);
 	return tap_done(&tap);
 }

@@ -293,8 +293,7 @@ int main(void)
 	       llama_make(&llama, 40) == 0 &&
 		       wload_checkpoint_open(llama.folder, NULL, NULL, &ckpt, &err) == 0 &&
 		       wload_plan_build(wload_checkpoint_inventory(ckpt),
-					"{\"model_type\":\"llama\"}", wload_rules_builtin(), &plan,
-					&err) == 0,
+					"{\"model_type\":\"llama\"}", NULL, &plan, &err) == 0,
 	       "a checkpoint %s", err.text))
 		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 			check_row(&tap, &rows[i], ckpt, plan, &llama);
