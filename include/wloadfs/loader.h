@@ -47,6 +47,12 @@ struct wload_load_options {
 	unsigned int threads;		 /* readers; 0: chosen by the machine */
 	enum wload_io io;
 
+	/* Load what one of tp tensor-parallel ranks has, the first of which is 0 (plan.h). tp 0 or
+	 * 1: everything. With more a mount is not consumed from: the other ranks, wherever they
+	 * are loaded, need the same tensors still. Consume them when all ranks are loaded. */
+	uint32_t tp;
+	uint32_t rank;
+
 	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
 	 * false stops the load, which then fails with -ECANCELED. */
 	bool (*progress)(void *ctx, const struct wload_progress *now);
@@ -64,7 +70,7 @@ struct wload_load_options {
 struct wload_report {
 	const char *device; /* "cuda:0 (NVIDIA H100 …)", "host", "null" */
 	const char *family; /* rules that were used, "none" */
-	const char *note;   /* the plan's, or NULL */
+	const char *note;   /* the plan's, and that a rank consumed nothing; or NULL */
 	bool mount;	    /* a mount was loaded (else nothing was consumed) */
 	uint64_t tensors;   /* sources read */
 	uint64_t parameters;
@@ -81,6 +87,8 @@ struct wload_report {
 	uint64_t consumed_tensors;
 	uint64_t consumed_bytes;
 	uint64_t unused_tensors; /* no parameter needed them; consumed at the end */
+	uint32_t tp;		 /* ranks that the checkpoint was split for, 1: not at all */
+	uint32_t rank;		 /* the one that was loaded */
 };
 
 struct wload_load;

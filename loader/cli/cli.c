@@ -2,6 +2,7 @@
 /* Small things that every command needs. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -17,6 +18,16 @@ int cli_usage(struct wload_error *err, const char *fmt, ...)
 	va_end(args);
 	(void)wload_fail(err, EINVAL, "%s", text);
 	return CLI_USAGE;
+}
+
+int cli_check_rank(const struct options *options, struct wload_error *err)
+{
+	uint64_t tp = options->tp ? options->tp : 1;
+
+	if (options->rank < tp)
+		return 0;
+	return cli_usage(err, "--rank: %" PRIu64 " is not below --tp, which is %" PRIu64,
+			 options->rank, tp);
 }
 
 void cli_warn(const char *text)

@@ -6,6 +6,7 @@
 
 #include "loader/cli/options.h"
 #include "wloadfs/checkpoint.h"
+#include "wloadfs/plan.h"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -28,7 +29,7 @@ struct command {
 
 int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* "--json", "--rules" and "--help" mean the same everywhere. */
+/* These mean the same everywhere. */
 #define OPTION_ROW_JSON                                                                          \
 	{                                                                                        \
 		"json", 0, NULL, "print JSON", OPTION_FLAG, offsetof(struct options, json), 0, 0 \
@@ -38,10 +39,23 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 		"rules", 0, "FILE", "fuse by these rules, not by the built-in ones", OPTION_TEXT, \
 			offsetof(struct options, rules), 0, 0                                     \
 	}
+#define OPTION_ROW_TP                                                             \
+	{                                                                         \
+		"tp", 0, "N", "split for N tensor-parallel ranks", OPTION_NUMBER, \
+			offsetof(struct options, tp), 1, WLOAD_TP_MAX             \
+	}
+#define OPTION_ROW_RANK                                                            \
+	{                                                                          \
+		"rank", 0, "R", "which of them, from 0; default 0", OPTION_NUMBER, \
+			offsetof(struct options, rank), 0, WLOAD_TP_MAX - 1        \
+	}
 #define OPTION_ROW_HELP                                                                            \
 	{                                                                                          \
 		"help", 'h', NULL, "print this", OPTION_FLAG, offsetof(struct options, help), 0, 0 \
 	}
+
+/* Checks that "--rank" is one of the "--tp" ranks. Returns 0 or CLI_USAGE. */
+int cli_check_rank(const struct options *options, struct wload_error *err);
 
 extern const struct command command_load;
 extern const struct command command_plan;

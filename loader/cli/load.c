@@ -44,6 +44,8 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 		.staging_bytes = options->staging,
 		.threads = (unsigned int)options->threads,
 		.io = (enum wload_io)options->io,
+		.tp = (uint32_t)options->tp,
+		.rank = (uint32_t)options->rank,
 		.progress = show,
 		.progress_ctx = &meter,
 	};
@@ -62,6 +64,10 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 
 static int check_options(const struct options *options, struct wload_error *err)
 {
+	int r = cli_check_rank(options, err);
+
+	if (r < 0)
+		return r;
 	if (!options->device || strcmp(options->device, "null") != 0)
 		return 0;
 	if (options->verify)
@@ -110,6 +116,8 @@ static const struct option_desc option_rows[] = {
 	{"out", 0, "DIR", "write what was loaded there, as safetensors", OPTION_TEXT,
 	 offsetof(struct options, out), 0, 0},
 	OPTION_ROW_RULES,
+	OPTION_ROW_TP,
+	OPTION_ROW_RANK,
 	{"staging", 0, "SIZE", "all staging buffers together (K, M, G: binary)", OPTION_SIZE,
 	 offsetof(struct options, staging), UINT64_C(128) << 10, UINT64_C(64) << 30},
 	{"threads", 0, "N", "readers", OPTION_NUMBER, offsetof(struct options, threads), 1, 512},

@@ -35,8 +35,10 @@ static int run(const struct options *options, struct wload_error *err)
 	struct wload_plan *plan CLEANUP(free_plan) = NULL;
 	struct wload_plan_options wanted = {0};
 	const struct wload_inventory *inv;
-	int r = 0;
+	int r = cli_check_rank(options, err);
 
+	if (r < 0)
+		return r;
 	if (options->rules)
 		r = wload_rules_load(options->rules, &rules, err);
 	if (r == 0)
@@ -46,15 +48,14 @@ static int run(const struct options *options, struct wload_error *err)
 	cli_warn_of(source.ckpt);
 	inv = wload_checkpoint_inventory(source.ckpt);
 	wanted.rules = rules;
+	wanted.tp = (uint32_t)options->tp;
+	wanted.rank = (uint32_t)options->rank;
 	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt), &wanted, &plan, err);
 	return r < 0 ? r : print(options, inv, plan, err);
 }
 
 static const struct option_desc option_rows[] = {
-	OPTION_ROW_JSON,
-	OPTION_ROW_RULES,
-	OPTION_ROW_HELP,
-	{0},
+	OPTION_ROW_JSON, OPTION_ROW_RANK, OPTION_ROW_RULES, OPTION_ROW_TP, OPTION_ROW_HELP, {0},
 };
 
 const struct command command_plan = {

@@ -43,6 +43,8 @@ void report_json(const struct wload_load *load, struct text *text)
 	text_printf(text, "{\n");
 	json_text(text, "device", r->device);
 	json_text(text, "family", r->family);
+	json_number(text, "tp", r->tp);
+	json_number(text, "rank", r->rank);
 	json_text(text, "note", r->note);
 	text_printf(text, "  \"mount\": %s,\n", r->mount ? "true" : "false");
 	json_number(text, "tensors", r->tensors);
@@ -83,8 +85,11 @@ static void summary_bytes(const struct wload_report *r, struct text *text)
 	}
 	text_printf(text, "\n");
 	units_bytes(r->bytes_uploaded, bytes);
-	text_printf(text, "  made      %" PRIu64 " parameter%s, %s, rules: %s\n", r->parameters,
+	text_printf(text, "  made      %" PRIu64 " parameter%s, %s, rules: %s", r->parameters,
 		    plural(r->parameters), bytes, r->family);
+	if (r->tp > 1)
+		text_printf(text, ", rank %" PRIu32 " of %" PRIu32, r->rank, r->tp);
+	text_printf(text, "\n");
 	if (r->bytes_verified) {
 		units_bytes(r->bytes_verified, bytes);
 		text_printf(text, "  verified  %s\n", bytes);
@@ -110,6 +115,8 @@ static void summary_consumed(const struct wload_report *r, const char *path, boo
 		text_printf(text, "' is not a wloadfs mount\n");
 	} else if (keep) {
 		text_printf(text, "nothing: --no-consume\n");
+	} else if (r->tp > 1) {
+		text_printf(text, "nothing: it is one rank of %" PRIu32 "\n", r->tp);
 	} else {
 		units_bytes(r->consumed_bytes, bytes);
 		text_printf(text, "%" PRIu64 " tensor%s, %s\n", r->consumed_tensors,

@@ -101,7 +101,8 @@ static int open_device(struct load *l, const struct device_choice *choice, struc
 /* The checkpoint and what is to be made of it. */
 static int open_plan(struct load *l, const char *path, struct wload_error *err)
 {
-	const struct wload_plan_options wanted = {.rules = l->options->rules};
+	const struct wload_plan_options wanted = {
+		.rules = l->options->rules, .tp = l->options->tp, .rank = l->options->rank};
 	int r = source_open(path, &l->source, err);
 
 	if (r < 0)
@@ -169,7 +170,7 @@ static int open_finish(struct load *l, struct wload_error *err)
 		verify_open(&l->verify, l->source.ckpt, l->source.root);
 		l->verifying = true;
 	}
-	if (l->source.mount && !o->keep)
+	if (l->source.mount && !o->keep && wload_plan_tp(l->plan) == 1)
 		r = open_consume(l, err);
 	if (r == 0 && o->out_dir)
 		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt),
@@ -364,6 +365,15 @@ static void fill_report(struct load *l)
 	report->cgroup_peak_bytes = host_memory_cgroup_peak();
 }
 
+/* One rank of several leaves the mount as it is, although it was not told to. */
+static int note_kept(struct load *l, struct wload_error *err)
+{
+	if (!l->source.mount || l->options->keep || wload_plan_tp(l->plan) == 1)
+		return 0;
+	return result_note(l->result, "nothing is consumed, for the other ranks need it still",
+			   err);
+}
+
 static int load_all(struct load *l, const char *path, struct wload_error *err)
 {
 	int r = prepare(l, path, err);
@@ -373,6 +383,8 @@ static int load_all(struct load *l, const char *path, struct wload_error *err)
 				err);
 	if (r == 0)
 		r = result_warn(l->result, l->source.ckpt, err);
+	if (r == 0)
+		r = note_kept(l, err);
 	if (r == 0)
 		r = run_load(l, err);
 	if (r == 0)

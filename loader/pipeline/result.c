@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,21 @@ int result_fill(struct wload_load *load, const struct wload_inventory *inv,
 	load->report.device = load->device->label;
 	load->report.family = load->family;
 	load->report.note = load->note;
+	load->report.tp = wload_plan_tp(plan);
+	load->report.rank = wload_plan_rank(plan);
+	return 0;
+}
+
+int result_note(struct wload_load *load, const char *note, struct wload_error *err)
+{
+	char *both;
+
+	if (asprintf(&both, "%s%s%s", load->note ? load->note : "", load->note ? "; " : "", note) <
+	    0)
+		return wload_fail(err, ENOMEM, "no memory for a note");
+	free(load->note);
+	load->note = both;
+	load->report.note = both;
 	return 0;
 }
 

@@ -38,6 +38,9 @@ struct wload_load *result_new(void);
 int result_fill(struct wload_load *load, const struct wload_inventory *inv,
 		const struct wload_plan *plan, struct wload_error *err);
 
+/* Adds to what the report notes. Returns 0 or -ENOMEM. */
+int result_note(struct wload_load *load, const char *note, struct wload_error *err);
+
 /* Copies the checkpoint's warnings. Returns 0 or -ENOMEM. */
 int result_warn(struct wload_load *load, const struct wload_checkpoint *ckpt,
 		struct wload_error *err);

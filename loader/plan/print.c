@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "loader/plan/print.h"
@@ -99,10 +100,29 @@ static struct widths measure(const struct wload_plan *plan)
 	return w;
 }
 
+static bool is_whole(const struct wload_inventory *inv, const struct wload_source *s)
+{
+	return s->bytes == wload_inventory_tensor(inv, s->tensor).bytes;
+}
+
+static void put_source(FILE *out, const struct wload_inventory *inv, const struct wload_source *s,
+		       struct widths w)
+{
+	fputs("  ", out);
+	put_name(out, wload_inventory_tensor(inv, s->tensor).name, w.name - 2);
+	fprintf(out, "  at %-*" PRIu64 "  %15" PRIu64, 10 + w.shape, s->dst_offset, s->bytes);
+	if (s->rows > 1)
+		fprintf(out, "  from %" PRIu64 ", %" PRIu32 " pieces, one every %" PRIu64,
+			s->src_offset, s->rows, s->src_stride);
+	else if (!is_whole(inv, s))
+		fprintf(out, "  from %" PRIu64, s->src_offset);
+	putc('\n', out);
+}
+
 static void put_param(FILE *out, const struct wload_inventory *inv, const struct wload_param *p,
 		      struct widths w)
 {
-	const struct wload_source *s;
+	bool obvious = p->source_count == 1 && is_whole(inv, p->sources);
 	uint32_t i;
 	int pad;
 
@@ -111,13 +131,8 @@ static void put_param(FILE *out, const struct wload_inventory *inv, const struct
 	for (pad = w.shape - put_shape(out, p); pad > 0; pad--)
 		putc(' ', out);
 	fprintf(out, "  %15" PRIu64 "\n", p->bytes);
-	for (i = 0; p->source_count > 1 && i < p->source_count; i++) {
-		s = &p->sources[i];
-		fputs("  ", out);
-		put_name(out, wload_inventory_tensor(inv, s->tensor).name, w.name - 2);
-		fprintf(out, "  at %-*" PRIu64 "  %15" PRIu64 "\n", 10 + w.shape, s->dst_offset,
-			s->bytes);
-	}
+	for (i = 0; !obvious && i < p->source_count; i++)
+		put_source(out, inv, &p->sources[i], w);
 }
 
 static void put_unused(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan)
@@ -146,6 +161,9 @@ int plan_print_table(FILE *out, const struct wload_inventory *inv, const struct 
 	put_unused(out, inv, plan);
 	fputs("family ", out);
 	put_name(out, wload_plan_family(plan), 0);
+	if (wload_plan_tp(plan) > 1)
+		fprintf(out, ", rank %" PRIu32 " of %" PRIu32, wload_plan_rank(plan),
+			wload_plan_tp(plan));
 	fprintf(out,
 		": %" PRIu32 " parameters of %" PRIu64 " bytes, %" PRIu32
 		" of them fused, from %" PRIu32 " tensors, %" PRIu32 " unused\n",

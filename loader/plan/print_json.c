@@ -34,9 +34,9 @@ static void put_source(FILE *out, const struct wload_inventory *inv, const struc
 	fputs("{\"tensor\": ", out);
 	put_string(out, wload_inventory_tensor(inv, s->tensor).name);
 	fprintf(out,
-		", \"src_offset\": %" PRIu64 ", \"dst_offset\": %" PRIu64 ", \"bytes\": %" PRIu64
-		"}",
-		s->src_offset, s->dst_offset, s->bytes);
+		", \"src_offset\": %" PRIu64 ", \"rows\": %" PRIu32 ", \"src_stride\": %" PRIu64
+		", \"dst_offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}",
+		s->src_offset, s->rows, s->src_stride, s->dst_offset, s->bytes);
 }
 
 static void put_param(FILE *out, const struct wload_inventory *inv, const struct wload_param *p)
@@ -77,7 +77,9 @@ int plan_print_json(FILE *out, const struct wload_inventory *inv, const struct w
 
 	fputs("{\"family\": ", out);
 	put_string(out, wload_plan_family(plan));
-	fputs(", \"note\": ", out);
+	fprintf(out,
+		", \"tp\": %" PRIu32 ", \"rank\": %" PRIu32 ", \"note\": ", wload_plan_tp(plan),
+		wload_plan_rank(plan));
 	if (wload_plan_note(plan))
 		put_string(out, wload_plan_note(plan));
 	else

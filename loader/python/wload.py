@@ -56,8 +56,9 @@ class CLoadOptions(ctypes.Structure):
     _fields_ = [("device", ctypes.c_char_p), ("keep", ctypes.c_bool), ("release", ctypes.c_bool),
                 ("verify", ctypes.c_bool), ("out_dir", ctypes.c_char_p),
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
-                ("threads", ctypes.c_uint), ("io", ctypes.c_int),
-                ("progress", PROGRESS_FUNCTION), ("progress_ctx", ctypes.c_void_p)]
+                ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
+                ("rank", ctypes.c_uint32), ("progress", PROGRESS_FUNCTION),
+                ("progress_ctx", ctypes.c_void_p)]
 
 
 class CReport(ctypes.Structure):
@@ -69,7 +70,8 @@ class CReport(ctypes.Structure):
                 ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
                 ("peak_host_bytes", ctypes.c_uint64), ("cgroup_peak_bytes", ctypes.c_uint64),
                 ("consumed_tensors", ctypes.c_uint64), ("consumed_bytes", ctypes.c_uint64),
-                ("unused_tensors", ctypes.c_uint64)]
+                ("unused_tensors", ctypes.c_uint64), ("tp", ctypes.c_uint32),
+                ("rank", ctypes.c_uint32)]
 
 
 class CLoaded(ctypes.Structure):
@@ -454,11 +456,13 @@ def _load_rules(path):
     return rules
 
 
-def load(path, device="cuda", *, consume=True, verify=False, rules=None, out=None, staging=0,
-         threads=0, io="auto", progress=None):
+def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules=None, out=None,
+         staging=0, threads=0, io="auto", progress=None):
     """Loads a mount's root, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
+    tp, rank  load what this one, from 0, of tp tensor-parallel ranks has; with tp over 1 nothing
+              is consumed, for the other ranks need it still
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed
     rules     a file of fusion rules instead of the built-in ones
@@ -478,7 +482,8 @@ def load(path, device="cuda", *, consume=True, verify=False, rules=None, out=Non
         done = _Call(os.fsencode(path), CLoadOptions(
             device=device.encode(), keep=not consume, verify=verify,
             out_dir=None if out is None else os.fsencode(out), rules=rules,
-            staging_bytes=staging, threads=threads, io=IO.index(io)), progress)()
+            staging_bytes=staging, threads=threads, io=IO.index(io), tp=tp, rank=rank),
+            progress)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

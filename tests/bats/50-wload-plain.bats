@@ -34,6 +34,9 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_usage "--device: 'gpu' is none of auto, cuda, cuda:N, host, null" a --device gpu
 	assert_usage "--threads: '0' is not a number from 1 to 512" a --threads=0
 	assert_usage "--staging: '1Q' is not a size from 131072 to 68719476736" a --staging 1Q
+	assert_usage "--tp: '0' is not a number from 1 to 1024" plan a --tp 0
+	assert_usage "--rank: 2 is not below --tp, which is 2" plan a --tp 2 --rank 2
+	assert_usage "--rank: 1 is not below --tp, which is 1" a --rank=1
 	assert_usage "--out: the value is missing, want DIR" load a --out
 	assert_usage "--verify: --device null keeps nothing to compare" a --device null --verify
 	assert_usage "--out: --device null keeps nothing to write" a --device=null --out b

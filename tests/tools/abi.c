@@ -34,6 +34,8 @@ static void print_load(void)
 	FIELD(struct wload_load_options, staging_bytes);
 	FIELD(struct wload_load_options, threads);
 	FIELD(struct wload_load_options, io);
+	FIELD(struct wload_load_options, tp);
+	FIELD(struct wload_load_options, rank);
 	FIELD(struct wload_load_options, progress);
 	FIELD(struct wload_load_options, progress_ctx);
 }
@@ -58,6 +60,8 @@ static void print_result(void)
 	FIELD(struct wload_report, consumed_tensors);
 	FIELD(struct wload_report, consumed_bytes);
 	FIELD(struct wload_report, unused_tensors);
+	FIELD(struct wload_report, tp);
+	FIELD(struct wload_report, rank);
 	STRUCT(struct wload_loaded);
 	FIELD(struct wload_loaded, name);
 	FIELD(struct wload_loaded, shape);

@@ -484,18 +484,62 @@ static void check_print(struct tap *tap)
 	   "print: the table is aligned, and control bytes are made safe");
 	ok(tap,
 	   same("json", json,
-		"{\"family\": \"f\", \"note\": null, \"tensor_count\": 4, \"parameter_count\": 2,"
+		"{\"family\": \"f\", \"tp\": 1, \"rank\": 0, \"note\": null, \"tensor_count\": 4, "
+		"\"parameter_count\": 2,"
 		" \"fused_count\": 1, \"bytes\": 16,\n\"parameters\": [\n"
 		"{\"name\": \"a.qk.w\", \"dtype\": \"U8\", \"shape\": [6, 2], \"bytes\": 12,"
-		" \"sources\": [{\"tensor\": \"a.q.w\", \"src_offset\": 0, \"dst_offset\": 0,"
-		" \"bytes\": 8}, {\"tensor\": \"a.k.w\", \"src_offset\": 0, \"dst_offset\": 8,"
+		" \"sources\": [{\"tensor\": \"a.q.w\", \"src_offset\": 0, \"rows\": 1,"
+		" \"src_stride\": 0, \"dst_offset\": 0,"
+		" \"bytes\": 8}, {\"tensor\": \"a.k.w\", \"src_offset\": 0, \"rows\": 1,"
+		" \"src_stride\": 0, \"dst_offset\": 8,"
 		" \"bytes\": 4}]},\n"
 		"{\"name\": \"\xc3\xa9\\u0000\\u001b\\\"\\\\\xc2\x9b\", \"dtype\": \"F32\","
 		" \"shape\": [], \"bytes\": 4, \"sources\": [{\"tensor\":"
-		" \"\xc3\xa9\\u0000\\u001b\\\"\\\\\xc2\x9b\", \"src_offset\": 0, \"dst_offset\":"
+		" \"\xc3\xa9\\u0000\\u001b\\\"\\\\\xc2\x9b\", \"src_offset\": 0, \"rows\": 1,"
+		" \"src_stride\": 0, \"dst_offset\":"
 		" 0, \"bytes\": 4}]}\n],\n\"unused\": [\"h\"]}\n"),
 	   "print: JSON, with a NUL as \\u0000");
 	ok(tap, plan_print_json(full, inv, plan) == -EIO, "print: a full disk is reported");
+	free(table);
+	free(json);
+	wload_plan_free(plan);
+	wload_rules_free(rules);
+	inventory_free(inv);
+}
+
+static void check_print_rank(struct tap *tap)
+{
+	static const char text[] =
+		"{\"family\": \"f\", \"model_types\": [\"m\"], \"split\": [{\"modules\": [\"d\"],"
+		" \"along\": \"row\"}, {\"modules\": [\"u\"], \"along\": \"column\"}]}";
+	struct wload_inventory *inv =
+		world_inventory("d.weight U8 [3,4]\nu.weight U8 [3,4]\nn U8 [2]\n");
+	struct wload_plan_options options = {.tp = 2, .rank = 1};
+	struct wload_rules *rules = NULL;
+	struct wload_plan *plan = NULL;
+	char *table, *json;
+
+	wload_rules_parse(text, strlen(text), "x", &rules, NULL);
+	options.rules = rules;
+	wload_plan_build(inv, NULL, &options, &plan, NULL);
+	table = printed(plan_print_table, inv, plan);
+	json = printed(plan_print_json, inv, plan);
+	ok(tap,
+	   same("table", table,
+		"PARAMETER  DTYPE        SHAPE            BYTES\n"
+		"d.weight   U8           [3,2]                6\n"
+		"  d.weight  at 0                              6  from 2, 3 pieces, one every 4\n"
+		"u.weight   U8           [1,4]                4\n"
+		"  u.weight  at 0                              4  from 8\n"
+		"n          U8           [2]                  2\n"
+		"family f, rank 1 of 2: 3 parameters of 12 bytes, 0 of them fused, from 3 tensors,"
+		" 0 unused\n"),
+	   "print: a rank's table tells where parts are");
+	ok(tap,
+	   strstr(json, "\"tp\": 2, \"rank\": 1") &&
+		   strstr(json, "{\"tensor\": \"d.weight\", \"src_offset\": 2, \"rows\": 3, "
+				"\"src_stride\": 4, \"dst_offset\": 0, \"bytes\": 6}"),
+	   "print: a rank's JSON tells where parts are");
 	free(table);
 	free(json);
 	wload_plan_free(plan);
@@ -588,6 +632,7 @@ int main(void)
 			check_row(&tap, tables[i].name, &tables[i].rows[j]);
 	check_bad_configs(&tap);
 	check_print(&tap);
+	check_print_rank(&tap);
 	check_large(&tap, NULL, 1, LARGE_TENSORS);
 	check_large(&tap, LLAMA, 1, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
 	check_large(&tap, LLAMA_HEADS, 8, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
