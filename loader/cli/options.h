@@ -25,7 +25,7 @@ struct options {
 	uint64_t staging;
 	uint64_t threads;
 	unsigned int io; /* enum wload_io */
-	uint64_t tp; /* 0: not given */
+	uint64_t tp;	 /* 0: not given */
 	uint64_t rank;
 	bool no_consume;
 	bool release;

@@ -132,6 +132,56 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_regex "$stderr" 'broken.json'
 }
 
+@test "plan: one rank of several has its share of each source" {
+	make_tiny tiny-llama "$CKPT"
+	run -0 "$WLOAD" plan "$CKPT" --tp 8 --rank 3
+	assert_line --regexp 'mlp.down_proj.weight +at 0 +44032  from 516, 256 pieces, one every 1376$'
+	assert_line --partial 'family llama, rank 3 of 8: '
+	"$WLOAD" plan --json "$CKPT" --tp=8 --rank=3 >plan.json
+	# 8 heads and 4 for keys and values, of 32 rows of 512 bytes each
+	run -0 jq -c '.tp, .rank, (.parameters[] | select(.name == "model.layers.1.self_attn.qkv_proj.weight")
+		| .shape, (.sources[] | [.src_offset, .rows, .src_stride, .dst_offset, .bytes]))' plan.json
+	assert_output "8
+3
+[96,256]
+[49152,1,0,0,16384]
+[16384,1,0,16384,16384]
+[16384,1,0,32768,16384]"
+	whole=$("$WLOAD" plan --json "$CKPT" | jq .bytes)
+	run -0 jq --argjson whole "$whole" '.bytes > $whole / 8 and .bytes < $whole / 6' plan.json
+	assert_output true
+}
+
+@test "plan: what can't be split is one line that names it, and nothing is written" {
+	make_tiny tiny-llama "$CKPT"
+	for command in plan 'load --device host --out out'; do
+		# shellcheck disable=SC2086
+		run --separate-stderr -1 "$WLOAD" $command "$CKPT" --tp 3 --rank 2
+		assert_equal "$stderr" "wload: rank 2 of 3: tensor 'model.layers.0.self_attn.q_proj.weight' has \
+dimension 0 of 256: 8 heads ('num_attention_heads'), of which 3 is no divisor"
+	done
+	assert_not_exists out
+	echo '{"family": "mine", "model_types": ["x"]}' >mine.json
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --tp 2 --rules mine.json
+	assert_equal "$stderr" "wload: the rules of 'mine' have no 'split', so what rank 0 of 2 has is unknown"
+	sed -i 's/"model_type": "llama"/"model_type": "wavenet"/' "$CKPT/config.json"
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --tp 2
+	assert_equal "$stderr" "wload: no rules for model type 'wavenet', so what rank 0 of 2 has is unknown"
+}
+
+@test "plan: rules of one's own split by other words" {
+	make_tensors "$CKPT" <<<$'m.0.up.weight F32 6,4\nm.0.gate.weight F32 4,4\nm.0.up.scale F32 6'
+	echo '{"family": "mine", "model_types": ["x"], "split": [
+		{"modules": ["up"], "along": "column", "leaves": ["weight", "scale"]},
+		{"modules": ["gate"], "along": "whole"}]}' >mine.json
+	"$WLOAD" "$CKPT" --rules mine.json --tp 4 --rank 2 --device host --quiet --verify --out out
+	run -0 "$WLOAD" ls --json out
+	run -0 jq -c '.[] | [.name, .shape]' <<<"$output"
+	assert_output '["m.0.gate.weight",[4,4]]
+["m.0.up.scale",[2]]
+["m.0.up.weight",[2,4]]'
+}
+
 @test "warnings: load, plan and ls tell what they did without" {
 	make_tiny tiny-llama "$CKPT"
 	rm "$CKPT/config.json"

@@ -32,6 +32,29 @@ shard_pages() { fincore -nb -o PAGES "$CKPT/model.safetensors" | tr -d ' '; }
 	done
 }
 
+@test "load: a rank consumes nothing and says so, all of them are the checkpoint" {
+	local out=()
+
+	mount_tiny tiny-qwen2
+	for rank in 0 1 2 3; do
+		load_json --device host --verify --tp 4 --rank "$rank" --out "$OUT.$rank"
+		run -0 python3 "$WL_ROOT/tests/oracles/plan_oracle.py" "$CKPT" "$OUT.$rank" 4 "$rank"
+		assert_equal "$(field rank) of $(field tp)" "$rank of 4"
+		assert_equal "$(field note)" 'nothing is consumed, for the other ranks need it still'
+		assert_equal "$(field consumed_tensors)" 0
+		assert_equal "$(field bytes_verified)" "$(field bytes_uploaded)"
+		out+=("$OUT.$rank")
+	done
+	run -0 python3 "$WL_ROOT/tests/oracles/plan_oracle.py" --rebuild "$CKPT" "${out[@]}"
+	assert_equal "$(count_files "$MNT/tensors")" "$(stats_field tensors)"
+	run -0 "$WLOAD" "$MNT" --device host --tp 4
+	assert_output --partial 'consumed  nothing: it is one rank of 4'
+	load_json --device host --tp 4 --no-consume
+	assert_equal "$(field note)" null
+	run -0 "$WLOAD" consume "$MNT" --all
+	wl_umount "$MNT"
+}
+
 @test "load: afterwards nothing of the shard is in the page cache" {
 	mount_tiny
 	cat "$CKPT/model.safetensors" >/dev/null

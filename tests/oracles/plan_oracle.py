@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks a fused checkpoint, as `wload --out` writes it, against the one that it was made from.
 
-usage: plan_oracle.py CKPT OUT
+usage: plan_oracle.py CKPT OUT             everything
+       plan_oracle.py CKPT OUT TP RANK     what one of TP ranks has
+       plan_oracle.py --rebuild CKPT OUT…  the ranks put together again, in their order
 
 The one idea: what an engine wants is worked out here a second time, from TensorRT-LLM's rules and
 nothing of ours (q, k, v in this order, and gate, up, along dimension 0; a tied lm_head is not
-loaded), and compared name by name and byte by byte. Only the standard library is used. Exits 0, or
-1 with the first difference named, 2 for wrong usage."""
+loaded; modules/linear.py's load_weight_shard and _duplicate_kv of each source before it is joined),
+and compared name by name and byte by byte. Only the standard library is used. Exits 0, or 1 with
+the first difference named, 2 for wrong usage."""
 
 import json
 import mmap
@@ -20,6 +23,9 @@ FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 JOINS = {"self_attn": ("qkv_proj", ("q_proj", "k_proj", "v_proj")),
          "mlp": ("gate_up_proj", ("gate_proj", "up_proj"))}
 LEAVES = {"weight", "bias"}
+COLUMN, ROW = 0, 1  # TensorParallelMode.split_dim
+MODES = {"q_proj": COLUMN, "k_proj": COLUMN, "v_proj": COLUMN, "gate_proj": COLUMN, "up_proj": COLUMN,
+         "embed_tokens": COLUMN, "lm_head": COLUMN, "o_proj": ROW, "down_proj": ROW}
 CHUNK = 1 << 24
 
 
@@ -44,6 +50,97 @@ class Tensor:
     def chunks(self):
         for at in range(self.start, self.end, CHUNK):
             yield self.map[at:min(at + CHUNK, self.end)]
+
+    def bytes(self):
+        return self.map[self.start:self.end]
+
+
+class Array:
+    """A tensor's bytes in memory, with what of PyTorch's indexing the reference needs."""
+
+    def __init__(self, dtype, shape, content):
+        self.dtype, self.shape, self.content = dtype, list(shape), content
+
+    def chunks(self):
+        yield self.content
+
+    def rows(self):
+        """The slices of dimension 0."""
+        size = len(self.content) // self.shape[0] if self.shape[0] else 0
+        return [self.content[i * size:(i + 1) * size] for i in range(self.shape[0])]
+
+    def slice(self, dim, start, end):
+        """self[start:end] of dimension 0, self[:, start:end] of dimension 1."""
+        shape = list(self.shape)
+        shape[dim] = len(range(self.shape[dim])[start:end])
+        if dim == 0:
+            return Array(self.dtype, shape, b"".join(self.rows()[start:end]))
+        size = len(self.content) // (self.shape[0] * self.shape[1]) if self.content else 0
+        return Array(self.dtype, shape,
+                     b"".join(row[start * size:end * size] for row in self.rows()))
+
+
+def load_weight_shard(array, tp, rank, mode):
+    """TensorRT-LLM's function of this name."""
+    if mode is None or tp <= 1 or not array.shape:
+        return array
+    if len(array.shape) == 1 and mode == ROW:
+        return array
+    width = array.shape[mode]
+    if width == 1:
+        return array
+    share = -(-width // tp)
+    return array.slice(mode, rank * share, min((rank + 1) * share, width))
+
+
+def duplicate_kv(array, kv_heads, tp):
+    """Its _duplicate_kv, by heads for biases too."""
+    if tp <= kv_heads:
+        assert kv_heads % tp == 0
+        return array
+    assert tp % kv_heads == 0
+    repeats, rows = tp // kv_heads, array.rows()
+    head_dim = len(rows) // kv_heads
+    repeated = [row for head in range(kv_heads) for _ in range(repeats)
+                for row in rows[head * head_dim:(head + 1) * head_dim]]
+    return Array(array.dtype, [len(repeated), *array.shape[1:]], b"".join(repeated))
+
+
+class Rank:
+    """One of tp ranks; what it has of a tensor."""
+
+    def __init__(self, config, tp, rank):
+        self.tp, self.rank = tp, rank
+        self.heads = setting(config, "num_attention_heads")
+        self.kv_heads = setting(config, "num_key_value_heads") or self.heads
+
+    def possible(self):
+        return self.heads % self.tp == 0 and (
+            self.kv_heads % self.tp == 0 or self.tp % self.kv_heads == 0)
+
+    def is_whole(self, name, tensor):
+        mode = self.mode(name)
+        return mode is None or len(tensor.shape) <= mode or tensor.shape[mode] == 1
+
+    def repeats(self, name, tensor):
+        """How many ranks that follow each other have the same."""
+        if self.is_whole(name, tensor):
+            return self.tp
+        return max(self.tp // self.kv_heads, 1) if module_of(name) in ("k_proj", "v_proj") else 1
+
+    @staticmethod
+    def mode(name):
+        return MODES.get(module_of(name))
+
+    def part(self, name, tensor):
+        array = Array(tensor.dtype, tensor.shape, tensor.bytes())
+        if module_of(name) in ("k_proj", "v_proj"):
+            array = duplicate_kv(array, self.kv_heads, self.tp)
+        return load_weight_shard(array, self.tp, self.rank, self.mode(name))
+
+
+def module_of(name):
+    return name.split(".")[-2] if "." in name else None
 
 
 def shard_names(folder):
@@ -137,44 +234,95 @@ def difference(name, sources, got):
         return f"'{name}' is {got.dtype}, should be {sources[0].dtype}"
     if got.shape != joined_shape(sources):
         return f"'{name}' has shape {got.shape}, should have {joined_shape(sources)}"
-    size = sum(s.end - s.start for s in sources)
-    if got.end - got.start != size:
-        return f"'{name}' has {got.end - got.start} bytes, should have {size}"
     at = 0
     for source in sources:
         for chunk in source.chunks():
-            other = got.map[got.start + at:got.start + at + len(chunk)]
+            other = got.map[got.start + at:min(got.start + at + len(chunk), got.end)]
             if chunk != other:
-                at += next(i for i, (a, b) in enumerate(zip(chunk, other)) if a != b)
-                return f"'{name}' differs at byte {at} of {size}"
+                at += next((i for i, (a, b) in enumerate(zip(chunk, other)) if a != b), len(other))
+                return f"'{name}' differs at byte {at}"
             at += len(chunk)
+    if got.end - got.start != at:
+        return f"'{name}' has {got.end - got.start} bytes, should have {at}"
     return None
 
 
-def compare(tensors, want, got):
+def compare(tensors, want, got, rank=None):
     for name in sorted(want.keys() | got.keys()):
         if name not in got:
             return f"'{name}' is missing"
         if name not in want:
             return f"'{name}' should not be there"
-        wrong = difference(name, [tensors[n] for n in want[name]], got[name])
+        sources = [rank.part(n, tensors[n]) if rank else tensors[n] for n in want[name]]
+        wrong = difference(name, sources, got[name])
         if wrong:
             return wrong
     return None
 
 
+def parts_of(name, want, tensors, rank, got):
+    """{tensor: what a rank's parameter has of it}"""
+    content, at, parts = got.bytes(), 0, {}
+    for source in want[name]:
+        shape = rank.part(source, tensors[source]).shape
+        size = shape[0] * (len(content) // got.shape[0]) if got.shape and got.shape[0] else 0
+        parts[source] = content[at:at + size] if len(want[name]) > 1 else content
+        at += size
+    return parts
+
+
+def put_together(name, tensor, parts, rank):
+    """One tensor of the parts that all ranks have, or None where they contradict each other."""
+    repeats = rank.repeats(name, tensor)
+    if any(part != parts[i - i % repeats] for i, part in enumerate(parts)):
+        return None
+    distinct = parts[::repeats]
+    if rank.mode(name) != ROW or len(distinct) == 1:
+        return b"".join(distinct)
+    sizes = [len(part) // tensor.shape[0] for part in distinct]
+    return b"".join(part[i * size:(i + 1) * size]
+                    for i in range(tensor.shape[0]) for part, size in zip(distinct, sizes))
+
+
+def rebuild(tensors, want, config, ranks):
+    """What is wrong with the ranks' checkpoints put together, or None."""
+    parts = {}
+    for index, got in enumerate(ranks):
+        rank = Rank(config, len(ranks), index)
+        for name in want:
+            for source, content in parts_of(name, want, tensors, rank, got[name]).items():
+                parts.setdefault(source, []).append(content)
+    for name, pieces in parts.items():
+        if put_together(name, tensors[name], pieces, rank) != tensors[name].bytes():
+            return f"'{name}' of {len(ranks)} ranks put together is not the original"
+    return None
+
+
+def fail(wrong):
+    print(f"plan_oracle: {wrong}", file=sys.stderr)
+    sys.exit(1)
+
+
 def main():
-    if len(sys.argv) != 3:
-        print("usage: plan_oracle.py CKPT OUT", file=sys.stderr)
+    arguments = sys.argv[1:]
+    again = arguments[:1] == ["--rebuild"]
+    if again:
+        arguments = arguments[1:]
+    if len(arguments) < 2 or (not again and len(arguments) not in (2, 4)):
+        print(__doc__, file=sys.stderr)
         sys.exit(2)
-    tensors = read_checkpoint(sys.argv[1])
-    want = expected(tensors, read_config(sys.argv[1]))
-    wrong = compare(tensors, want, read_checkpoint(sys.argv[2]))
+    tensors, config = read_checkpoint(arguments[0]), read_config(arguments[0])
+    want = expected(tensors, config)
+    if again:
+        wrong = rebuild(tensors, want, config, [read_checkpoint(o) for o in arguments[1:]])
+    else:
+        rank = Rank(config, int(arguments[2]), int(arguments[3])) if len(arguments) == 4 else None
+        wrong = compare(tensors, want, read_checkpoint(arguments[1]), rank)
     if wrong:
-        print(f"plan_oracle: {wrong}", file=sys.stderr)
-        sys.exit(1)
+        fail(wrong)
     fused = sum(len(sources) > 1 for sources in want.values())
     print(f"{len(want)} parameters agree, {fused} of them fused")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ The oracles are the packages safetensors (bytes, shapes, types) and numpy (joins
 DLPack). Struct layouts are compared with what the C compiler says (tests/tools/abi.c)."""
 
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -99,7 +100,7 @@ def checkpoint(folder):
     with open(os.path.join(folder, "model.safetensors"), "wb") as f:
         f.write(len(text).to_bytes(8, "little") + text + data)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
-        json.dump({"model_type": "llama"}, f)
+        json.dump({"model_type": "llama", "num_attention_heads": 6, "num_key_value_heads": 2}, f)
 
 
 def expected(folder):
@@ -167,6 +168,35 @@ def check_arrays(folder, want):
         ok(tuple(weights.parameters[name].shape) == tuple(f.get_slice(name).get_shape())
            and weights.parameters[name].dtype == f.get_slice(name).get_dtype(),
            "shape and type are those of safe_open")
+
+
+def check_rank(folder):
+    """One of three ranks: numpy's slices of each source, joined. The types.* are of no split rule."""
+    raises(wload.Error, lambda: wload.load(folder, device="host", tp=2, rank=1),
+           "a tensor that no rule splits is refused", errno.EOPNOTSUPP)
+    raises(wload.Error, lambda: wload.load(folder, device="host", tp=2, rank=2),
+           "a rank past the last is refused", errno.EINVAL)
+    with tempfile.TemporaryDirectory() as top:
+        rules = os.path.join(top, "rules.json")
+        with open(rules, "w", encoding="utf-8") as f:
+            json.dump({"family": "f", "model_types": ["m"], "split": [
+                {"modules": ["types", "shapes"], "along": "whole"},
+                {"modules": ["q_proj", "k_proj", "v_proj"], "along": "column"},
+                {"modules": ["gate_proj", "up_proj"], "along": "vocab"},
+                {"modules": ["o_proj", "down_proj"], "along": "row"}]}, f)
+        weights = wload.load(folder, device="host", tp=3, rank=2, rules=rules)
+        whole = wload.load(folder, device="host", rules=rules)
+    different = []
+    for name, array in whole.items():
+        module = name.split(".")[-2]
+        if module in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"):
+            array = array[2 * -(-len(array) // 3):]
+        elif module in ("o_proj", "down_proj"):
+            array = array[:, 2 * -(-array.shape[1] // 3):]
+        if not same(np.asarray(weights[name]), array):
+            different.append(name)
+    ok(not different and weights.report["tp"] == 3 and weights.report["rank"] == 2,
+       f"rank 2 of 3 is numpy's slices ({different})")
 
 
 def check_dlpack(folder, want):
@@ -350,6 +380,7 @@ def main():
         want = expected(folder)
         check_abi()
         check_arrays(folder, want)
+        check_rank(folder)
         check_dlpack(folder, want)
         check_lifetime(folder, want)
         check_failures(folder, empty)

@@ -13,7 +13,7 @@
 #include "loader/pipeline/verify.h"
 #include "tap.h"
 
-#define COPIES_MAX 4096
+#define COPIES_MAX 65536 /* one a row, at most */
 
 /* A queue that remembers copies, and makes them when a mark behind them is waited for. */
 struct device_queue {
@@ -61,6 +61,17 @@ static int lazy_copy(struct device_queue *queue, void *base, uint64_t offset, co
 	queue->copies[queue->queued].src = src;
 	queue->copies[queue->queued++].bytes = bytes;
 	return 0;
+}
+
+static int lazy_rows(struct device_queue *queue, void *base, uint64_t offset, const void *src,
+		     size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < rows; i++)
+		r = lazy_copy(queue, base, offset + i * row_bytes,
+			      (const uint8_t *)src + i * src_stride, row_bytes, err);
+	return r;
 }
 
 static int lazy_mark(struct device_queue *queue, unsigned int mark, struct wload_error *err)
@@ -120,7 +131,20 @@ static int failing_wait(struct device_queue *queue, unsigned int mark, struct wl
 	return wload_fail(err, EIO, "mark %u never came", mark);
 }
 
-enum device_fault { LAZY, LOSSY, NO_COPY, NO_QUEUE, NO_MEMORY, NO_WAIT, FAULTS };
+/* Of all parts of rank 1 of 2 only mlp.down_proj's, half of 3200 rows of 64, is that long. */
+#define FORGOTTEN_BYTES ((size_t)3200 * 64)
+
+static int forgetful_copy(struct device_queue *queue, void *dst, const void *base, uint64_t offset,
+			  size_t bytes, struct wload_error *err)
+{
+	int r = device_host.copy_out(queue, dst, base, offset, bytes, err);
+
+	if (bytes == FORGOTTEN_BYTES)
+		((uint8_t *)dst)[777] ^= 0x10;
+	return r;
+}
+
+enum device_fault { LAZY, LOSSY, FORGETFUL, NO_COPY, NO_QUEUE, NO_MEMORY, NO_WAIT, FAULTS };
 
 static struct device_ops faulty_ops(enum device_fault fault, bool slow)
 {
@@ -133,11 +157,15 @@ static struct device_ops faulty_ops(enum device_fault fault, bool slow)
 		ops.queue_open = lazy_open;
 		ops.queue_close = lazy_close;
 		ops.copy_in = lazy_copy;
+		ops.copy_rows = lazy_rows;
 		ops.mark = lazy_mark;
 		ops.wait = lazy_wait;
 		break;
 	case LOSSY:
 		ops.copy_in = lossy_copy;
+		break;
+	case FORGETFUL:
+		ops.copy_out = forgetful_copy;
 		break;
 	case NO_COPY:
 		ops.copy_in = failing_copy;
@@ -163,22 +191,37 @@ static const struct row {
 	bool slow; /* copies are put together */
 	int want;
 	const char *words; /* that the error holds */
+	bool rank;	   /* the plan of rank 1 of 2, with a piece of each row of some tensors */
 } rows[] = {
-	{"copies that are late", LAZY, false, false, WLOAD_IO_AUTO, false, 0, ""},
-	{"copies that are late, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, ""},
-	{"copies that are late, released", LAZY, true, false, WLOAD_IO_AUTO, false, 0, ""},
-	{"copies that are late, put together", LAZY, false, true, WLOAD_IO_AUTO, true, 0, ""},
-	{"past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, false, 0, ""},
-	{"past the page cache, put together", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, ""},
-	{"put together, released", LAZY, true, true, WLOAD_IO_DIRECT, true, 0, ""},
-	{"a bit that is lost", LOSSY, false, true, WLOAD_IO_AUTO, false, -EBADMSG, "byte 777"},
+	{"copies that are late", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", false},
+	{"copies that are late, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, "", false},
+	{"copies that are late, released", LAZY, true, false, WLOAD_IO_AUTO, false, 0, "", false},
+	{"copies that are late, put together", LAZY, false, true, WLOAD_IO_AUTO, true, 0, "",
+	 false},
+	{"past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, false, 0, "", false},
+	{"past the page cache, put together", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, "",
+	 false},
+	{"put together, released", LAZY, true, true, WLOAD_IO_DIRECT, true, 0, "", false},
+	{"a bit that is lost", LOSSY, false, true, WLOAD_IO_AUTO, false, -EBADMSG, "byte 777",
+	 false},
 	{"a bit that is lost, released", LOSSY, true, true, WLOAD_IO_AUTO, false, -EBADMSG,
-	 "byte 777"},
-	{"copies that fail", NO_COPY, false, false, WLOAD_IO_AUTO, false, -EIO, "fell off"},
-	{"copies that fail, released", NO_COPY, true, true, WLOAD_IO_AUTO, false, -EIO, "fell off"},
-	{"no queue", NO_QUEUE, false, true, WLOAD_IO_AUTO, false, -EIO, "no queue"},
-	{"memory that runs out", NO_MEMORY, true, false, WLOAD_IO_AUTO, false, -ENOMEM, "bytes"},
-	{"marks that fail", NO_WAIT, false, true, WLOAD_IO_AUTO, false, -EIO, "never came"},
+	 "byte 777", false},
+	{"copies that fail", NO_COPY, false, false, WLOAD_IO_AUTO, false, -EIO, "fell off", false},
+	{"copies that fail, released", NO_COPY, true, true, WLOAD_IO_AUTO, false, -EIO, "fell off",
+	 false},
+	{"no queue", NO_QUEUE, false, true, WLOAD_IO_AUTO, false, -EIO, "no queue", false},
+	{"memory that runs out", NO_MEMORY, true, false, WLOAD_IO_AUTO, false, -ENOMEM, "bytes",
+	 false},
+	{"marks that fail", NO_WAIT, false, true, WLOAD_IO_AUTO, false, -EIO, "never came", false},
+	{"one rank of two", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", true},
+	{"one rank of two, past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, "",
+	 true},
+	{"one rank of two, nothing lost", FORGETFUL, false, false, WLOAD_IO_AUTO, false, 0, "",
+	 true},
+	{"a bit that is lost of a piece of a row", FORGETFUL, false, true, WLOAD_IO_AUTO, false,
+	 -EBADMSG,
+	 /* piece 12 of 64 bytes, the second half of each 128 */
+	 "mlp.down_proj.weight' differs at byte 1609", true},
 };
 
 static void run_threads(struct run *run)
@@ -196,14 +239,38 @@ static void run_threads(struct run *run)
 	pthread_join(finisher, NULL);
 }
 
+/* Is a parameter what its sources are? */
+static bool parts_match(const struct run *run, const struct wload_param *param,
+			const uint8_t *bytes)
+{
+	for (uint32_t i = 0; i < param->source_count; i++) {
+		const struct wload_source *s = &param->sources[i];
+		const char *name = wload_inventory_tensor(run->inv, s->tensor).name;
+		uint64_t piece = s->bytes / s->rows;
+
+		for (uint64_t b = 0; b < s->bytes; b++)
+			if (bytes[s->dst_offset + b] !=
+			    llama_byte(name, s->src_offset + b / piece * s->src_stride + b % piece))
+				return false;
+	}
+	return true;
+}
+
+static bool matches(const struct run *run, const struct llama *llama, uint32_t p)
+{
+	const struct wload_param *param = wload_plan_param(run->plan, p);
+	const uint8_t *bytes = run->memory->bases[p];
+
+	if (wload_plan_tp(run->plan) > 1)
+		return parts_match(run, param, bytes);
+	return llama_matches(param->name, bytes, param->bytes, llama->scale);
+}
+
 static bool all_match(const struct run *run, const struct llama *llama)
 {
-	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++) {
-		const struct wload_param *param = wload_plan_param(run->plan, p);
-
-		if (!llama_matches(param->name, run->memory->bases[p], param->bytes, llama->scale))
+	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++)
+		if (!matches(run, llama, p))
 			return false;
-	}
 	return true;
 }
 
@@ -222,9 +289,8 @@ static bool keeps_what_differs(const struct run *run, const struct llama *llama)
 {
 	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++) {
 		const struct wload_param *param = wload_plan_param(run->plan, p);
-		const uint8_t *bytes = run->memory->bases[p];
 
-		if (!bytes || llama_matches(param->name, bytes, param->bytes, llama->scale))
+		if (!run->memory->bases[p] || matches(run, llama, p))
 			continue;
 		for (uint32_t s = 0; s < param->source_count; s++)
 			if (!run->consume->left[param->sources[s].tensor])
@@ -281,10 +347,22 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 	reads_free(&reads);
 }
 
+static int make_plans(const struct wload_checkpoint *ckpt, struct wload_plan **ret_all,
+		      struct wload_plan **ret_rank, struct wload_error *err)
+{
+	static const char config[] = "{\"model_type\": \"llama\", \"num_attention_heads\": 8, "
+				     "\"num_key_value_heads\": 2}";
+	const struct wload_inventory *inv = wload_checkpoint_inventory(ckpt);
+	const struct wload_plan_options second = {.tp = 2, .rank = 1};
+	int r = wload_plan_build(inv, config, NULL, ret_all, err);
+
+	return r < 0 ? r : wload_plan_build(inv, config, &second, ret_rank, err);
+}
+
 int main(void)
 {
+	struct wload_plan *plan = NULL, *rank_plan = NULL;
 	struct wload_checkpoint *ckpt = NULL;
-	struct wload_plan *plan = NULL;
 	struct wload_error err = {0};
 	struct tap tap = {0};
 	struct llama llama;
@@ -292,12 +370,12 @@ int main(void)
 	if (ok(&tap,
 	       llama_make(&llama, 40) == 0 &&
 		       wload_checkpoint_open(llama.folder, NULL, NULL, &ckpt, &err) == 0 &&
-		       wload_plan_build(wload_checkpoint_inventory(ckpt),
-					"{\"model_type\":\"llama\"}", NULL, &plan, &err) == 0,
+		       make_plans(ckpt, &plan, &rank_plan, &err) == 0,
 	       "a checkpoint %s", err.text))
 		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-			check_row(&tap, &rows[i], ckpt, plan, &llama);
+			check_row(&tap, &rows[i], ckpt, rows[i].rank ? rank_plan : plan, &llama);
 	wload_plan_free(plan);
+	wload_plan_free(rank_plan);
 	wload_checkpoint_close(ckpt);
 	llama_remove(&llama);
 	return tap_done(&tap);
