@@ -34,10 +34,10 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 	{                                                                                        \
 		"json", 0, NULL, "print JSON", OPTION_FLAG, offsetof(struct options, json), 0, 0 \
 	}
-#define OPTION_ROW_RULES                                                                          \
-	{                                                                                         \
-		"rules", 0, "FILE", "fuse by these rules, not by the built-in ones", OPTION_TEXT, \
-			offsetof(struct options, rules), 0, 0                                     \
+#define OPTION_ROW_RULES                                                                       \
+	{                                                                                      \
+		"rules", 0, "FILE", "fuse and split by these rules, not by the built-in ones", \
+			OPTION_TEXT, offsetof(struct options, rules), 0, 0                     \
 	}
 #define OPTION_ROW_TP                                                             \
 	{                                                                         \

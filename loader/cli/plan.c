@@ -55,7 +55,7 @@ static int run(const struct options *options, struct wload_error *err)
 }
 
 static const struct option_desc option_rows[] = {
-	OPTION_ROW_JSON, OPTION_ROW_RANK, OPTION_ROW_RULES, OPTION_ROW_TP, OPTION_ROW_HELP, {0},
+	OPTION_ROW_JSON, OPTION_ROW_RULES, OPTION_ROW_TP, OPTION_ROW_RANK, OPTION_ROW_HELP, {0},
 };
 
 const struct command command_plan = {

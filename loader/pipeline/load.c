@@ -370,7 +370,7 @@ static int note_kept(struct load *l, struct wload_error *err)
 {
 	if (!l->source.mount || l->options->keep || wload_plan_tp(l->plan) == 1)
 		return 0;
-	return result_note(l->result, "nothing is consumed, for the other ranks need it still",
+	return result_note(l->result, "nothing is consumed: the other ranks need the tensors still",
 			   err);
 }
 

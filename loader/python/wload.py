@@ -462,10 +462,10 @@ def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
     tp, rank  load what this one, from 0, of tp tensor-parallel ranks has; with tp over 1 nothing
-              is consumed, for the other ranks need it still
+              is consumed: the other ranks need the tensors still
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed
-    rules     a file of fusion rules instead of the built-in ones
+    rules     a file of rules instead of the built-in ones
     out       a folder to write what was loaded to, as safetensors
     staging   bytes of all staging buffers together; threads: readers; 0: chosen by the machine
     io        "auto" (cached bytes from the page cache, others past it), "buffered", "direct"

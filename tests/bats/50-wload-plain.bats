@@ -258,6 +258,16 @@ dimension 0 of 256: 8 heads ('num_attention_heads'), of which 3 is no divisor"
 	assert_regex "$stderr" "already holds a checkpoint"
 }
 
+@test "load: pieces of long rows, longer than any buffer too, are verified and written" {
+	make_tensors "$CKPT" <<<$'l.mlp.down_proj.weight U8 3,200001\nm.mlp.down_proj.weight U8 2,4400003'
+	echo '{"model_type": "llama"}' >"$CKPT/config.json"
+	for rank in 0 1; do
+		"$WLOAD" "$CKPT" --device host --quiet --verify --staging 128K --tp 2 --rank "$rank" --out "$rank"
+		run -0 python3 "$WL_ROOT/tests/oracles/plan_oracle.py" "$CKPT" "$rank" 2 "$rank"
+	done
+	run -0 python3 "$WL_ROOT/tests/oracles/plan_oracle.py" --rebuild "$CKPT" 0 1
+}
+
 @test "load: an interrupt with --out leaves no file, and is seen by the shell" {
 	"$MAKE_CHECKPOINT" --quiet --jobs 1 --family llama-3.1-70b --layers 2 --sparse "$CKPT"
 	for signal in INT TERM; do

@@ -40,7 +40,7 @@ shard_pages() { fincore -nb -o PAGES "$CKPT/model.safetensors" | tr -d ' '; }
 		load_json --device host --verify --tp 4 --rank "$rank" --out "$OUT.$rank"
 		run -0 python3 "$WL_ROOT/tests/oracles/plan_oracle.py" "$CKPT" "$OUT.$rank" 4 "$rank"
 		assert_equal "$(field rank) of $(field tp)" "$rank of 4"
-		assert_equal "$(field note)" 'nothing is consumed, for the other ranks need it still'
+		assert_equal "$(field note)" 'nothing is consumed: the other ranks need the tensors still'
 		assert_equal "$(field consumed_tensors)" 0
 		assert_equal "$(field bytes_verified)" "$(field bytes_uploaded)"
 		out+=("$OUT.$rank")
