@@ -21,6 +21,7 @@ FS_SRCS    := $(sort $(wildcard fs/*.c))
 UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
+BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
 RULES      := $(sort $(wildcard loader/plan/rules/*.json))
 PROGRAMS   := $(if $(FS_SRCS),$(O)/wloadfs) $(if $(CLI_SRCS),$(O)/wload)
 LIBS       := $(O)/libwload.a $(O)/libwload.so
@@ -30,6 +31,7 @@ MAN5       := $(sort $(wildcard loader/plan/*.5))
 UNITS      := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
 FUZZERS    := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/%)
 TOOLS      := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/%)
+BENCHES     = $(BENCH_SRCS:tests/bench/%.c=$(O)/bench/%)
 
 VERSION := $(shell sed -n 's/.*WLOAD_VERSION "\(.*\)".*/\1/p' include/wloadfs/version.h)
 
@@ -44,6 +46,7 @@ CUDA_PC_LIBS = -L$${cudadir} -lcudart_static -ldl -lrt
 else
 CUDA_NOTE   := $(if $(filter file,$(origin CUDA)),no toolkit at CUDA_HOME='$(CUDA_HOME)',CUDA=$(CUDA))
 LIB_SRCS    := $(filter-out loader/device/cuda.c,$(LIB_SRCS))
+BENCH_SRCS  := $(filter-out tests/bench/copyrate.c,$(BENCH_SRCS))
 CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=0
 endif
 
@@ -75,7 +78,7 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help clean check check-clang test demo install tests format fuzz fuzzers FORCE
+.PHONY: all help clean check check-clang test demo install tests bench benches format fuzz fuzzers FORCE
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
 	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA ($(CUDA_NOTE)): wload loads to host memory only")
@@ -138,7 +141,7 @@ $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FUSE_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
 
 # ---- tests --------------------------------------------------------------------------------------
-tests: all $(UNITS) $(FUZZERS) $(TOOLS) ## build what the tests need
+tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)
@@ -150,6 +153,15 @@ $(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+
+$(O)/bench/noop_server: BENCH_CPPFLAGS = $(FUSE_CFLAGS)
+$(O)/bench/noop_server: BENCH_LIBS = $(FUSE_LIBS)
+$(O)/bench/copyrate: BENCH_CPPFLAGS = $(CUDA_CFLAGS)
+$(O)/bench/copyrate: BENCH_LIBS = $(CUDA_LIBS)
+$(O)/bench/%: tests/bench/%.c Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(BENCH_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) $(BENCH_LIBS)
 
 # A fuzz target is replayed over its corpus by a driver of ours (tests/fuzz/replay.c), and fuzzed by
 # libFuzzer with `make fuzz` (clang).
@@ -196,10 +208,17 @@ check-clang: $(O)/loader/plan/builtin_rules.c ## that clang warns of nothing
 	$(Q)$(CLANG) -Wconversion $(filter loader/checkpoint/%,$(LIB_SRCS))
 	$(Q)$(CLANG) $(JSONC_CFLAGS) $(FUSE_CFLAGS) $(CUDA_CFLAGS) -Itests/unit \
 		$(filter-out loader/checkpoint/%,$(LIB_SRCS)) $(CLI_SRCS) $(FS_SRCS) $< \
-		$(UNIT_SRCS) $(TOOL_SRCS) $(FUZZ_SRCS) tests/fuzz/replay.c
+		$(UNIT_SRCS) $(TOOL_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS) tests/fuzz/replay.c
 
 format: ## let clang-format rewrite the tracked C files
 	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cu')
+
+benches: all $(BENCHES)
+
+bench: ## measure everything side by side; BENCH='--quick …', BENCH=--help lists what it takes
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory -j$(JOBS) benches
+	@BUILD=$(BUILD) scripts/bench $(BENCH)
 
 demo: export CKPT := $(value CKPT)
 demo: ## show everything on a real model; CKPT=PATH takes your own checkpoint

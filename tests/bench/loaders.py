@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs loaders side by side: each in a process of its own (peers/harness.py), timed from the word
+"go" to its last tensor's arrival, its host memory watched meanwhile, its result checked.
+
+Processes get ready together, where there are cores for it, and load one after another.
+"""
+
+import json
+import os
+import select
+import subprocess
+import time
+
+from memory import Cgroup, Watch, thinned
+from processes import Failed, last_line
+from table import LOADERS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+READY_SECONDS, LOAD_SECONDS, CHECK_SECONDS = 120, 180, 120
+CORES_TO_START_TOGETHER = 8
+MIB = 1 << 20
+
+
+class Answers:
+    """Lines of JSON from a process, each with a deadline."""
+
+    def __init__(self, process, log_path):
+        self.process, self.log_path = process, log_path
+        self.buffer = b""
+
+    def _why(self):
+        self.process.poll()
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return last_line(f.read())
+
+    def next(self, seconds):
+        end = time.monotonic() + seconds
+        fd = self.process.stdout.fileno()
+        while b"\n" not in self.buffer:
+            ready, _, _ = select.select([fd], [], [], max(0, end - time.monotonic()))
+            if not ready:
+                raise Failed(f"no answer within {seconds:.0f} s")
+            more = os.read(fd, 65536)
+            if not more:
+                raise Failed(f"failed: {self._why()}")
+            self.buffer += more
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+
+class Run:
+    """One loader's process."""
+
+    def __init__(self, bench, loader, device, checkpoint):
+        self.bench, self.loader, self.checkpoint = bench, loader, checkpoint
+        self.log_path = bench.scratch(f"{loader.name}.log")
+        env = dict(os.environ, WLOAD_LIBRARY=bench.built("libwload.so"),
+                   PYTHONDONTWRITEBYTECODE="1", **dict(loader.env))
+        with open(self.log_path, "w", encoding="utf-8") as log:
+            self.process = bench.processes.start(
+                [bench.python, os.path.join(HERE, "peers", loader.program + ".py"),
+                 "--device", device, *loader.options, checkpoint.folder],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=env)
+        self.answers = Answers(self.process, self.log_path)
+
+    def wait_ready(self):
+        self.answers.next(self.bench.processes.left(READY_SECONDS))
+
+    def say(self, text):
+        try:
+            self.process.stdin.write(text.encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            raise Failed(f"failed: {self.answers._why()}") from None
+
+    def load(self, files):
+        """Returns (what the loader said, the watch over it)."""
+        cgroup = Cgroup()
+        watch = Watch(self.process.pid, files)
+        try:
+            cgroup.enter(self.process.pid)
+            watch.start()
+            self.say("go")
+            told = self.answers.next(self.bench.processes.left(LOAD_SECONDS))
+            watch.stop()
+            told.update(watch.detail(), cgroup_peak=cgroup.peak() or cgroup.why)
+        finally:
+            watch.give_up()
+            cgroup.leave(self.process.pid)
+            cgroup.close()
+        return told, watch
+
+    def check(self, expected_path):
+        if self.checkpoint.bytes != self.told_bytes:
+            raise Failed(f"gave {self.told_bytes} bytes of {self.checkpoint.bytes}")
+        self.say(f"check {expected_path}")
+        wrong = self.answers.next(self.bench.processes.left(CHECK_SECONDS))["wrong"]
+        if wrong:
+            raise Failed(f"wrong bytes in {', '.join(wrong)}")
+
+    def measure(self, files, expected_path):
+        told, watch = self.load(files)
+        self.told_bytes = told["bytes"]
+        self.check(expected_path)
+        return told, watch
+
+    def stop(self):
+        self.bench.processes.stop(self.process, 1)
+
+
+def batches(names):
+    """All at once where there are cores enough, else one by one."""
+    if len(os.sched_getaffinity(0)) >= CORES_TO_START_TOGETHER:
+        return [names]
+    return [[name] for name in names]
+
+
+def start_all(bench, scenario, names, device, checkpoint):
+    runs = {}
+    for name in names:
+        try:
+            runs[name] = Run(bench, LOADERS[name], device, checkpoint)
+        except Failed as e:
+            bench.record.lack(f"{scenario}/{name}", e)
+    return runs
+
+
+def run_once(bench, scenario, name, run, prepare, files, expected_path):
+    """One loader's turn; its figures, or why there are none. False: it need not try again."""
+    record = bench.record
+    try:
+        run.wait_ready()
+        prepare(files)
+        told, watch = run.measure(files, expected_path)
+    except (Failed, OSError, LookupError, ValueError) as e:
+        record.lack(f"{scenario}/{name}", e)
+        record.lack(f"{scenario}/{name}/memory", e)
+        return False
+    finally:
+        run.stop()
+    record.add(f"{scenario}/{name}", told["bytes"] / told["seconds"] / 1e9)
+    record.add(f"{scenario}/{name}/memory", watch.peak / MIB)
+    record.detail(f"{scenario}/{name}", told)
+    record.remember_memory(scenario, name, thinned(watch.series))
+    bench.say(f"{scenario}: {LOADERS[name].title}: {told['bytes'] / told['seconds'] / 1e9:.2f} "
+              f"GB/s, {watch.peak / MIB:.0f} MiB")
+    return True
+
+
+def usable(bench, scenario, names, device):
+    """Those that can run here; the others' reasons are recorded."""
+    found = []
+    for name in names:
+        package = LOADERS[name].package
+        reason = None
+        if not bench.modules.get("torch"):
+            reason = "torch is not installed (--install-peers)"
+        elif package and not bench.modules.get(package):
+            reason = f"{package} is not installed (--install-peers)"
+        elif name.startswith("instanttensor") and not device.startswith("cuda"):
+            reason = "InstantTensor loads to a GPU only"
+        if reason:
+            bench.record.lack(f"{scenario}/{name}", reason)
+            bench.record.lack(f"{scenario}/{name}/memory", reason)
+        else:
+            found.append(name)
+    return found
+
+
+def report_of_command(bench, scenario, device, checkpoint, prepare, files):
+    """The wload command's own report of the same load."""
+    try:
+        prepare(files)
+        report = json.loads(bench.processes.run(
+            [bench.built("wload"), "load", checkpoint.folder, "--device",
+             "cuda" if device.startswith("cuda") else "host", "--no-consume", "--json", "--quiet"],
+            LOAD_SECONDS))
+    except (Failed, ValueError) as e:
+        bench.record.lack(f"{scenario}/wload/reported", e)
+        return
+    bench.record.add(f"{scenario}/wload/reported", report["peak_host_bytes"] / MIB)
+    bench.record.detail(f"{scenario}/wload/reported", {
+        key: report[key] for key in ("device", "family", "bytes_read", "seconds",
+                                     "bytes_per_second", "peak_host_bytes") if key in report})
+
+
+def run_scenario(bench, scenario, names, device, checkpoint, prepare, also=()):
+    """Loads with each loader in turn, as many rounds as asked; `also` is what each round measures
+    besides, called with the files."""
+    names = usable(bench, scenario, names, device)
+    expected_path = bench.scratch("expected.json")
+    with open(expected_path, "w", encoding="utf-8") as f:
+        json.dump(checkpoint.expected(), f)
+    with checkpoint.files() as files:
+        for number in range(bench.repeat):
+            for each in also:
+                each(files, number)
+            for batch in batches(names):
+                runs = start_all(bench, scenario, batch, device, checkpoint)
+                for name, run in runs.items():
+                    if not run_once(bench, scenario, name, run, prepare, files, expected_path):
+                        names = [n for n in names if n != name]
+            report_of_command(bench, scenario, device, checkpoint, prepare, files)
+
+
+def keep(files):
+    """Prepares nothing: tmpfs is its own page cache."""
+
+
+def warm(files):
+    cached = files.cached()
+    if cached < files.bytes:
+        cached = files.warm()
+    if cached < files.bytes:
+        raise Failed(f"only {cached} of {files.bytes} bytes stayed in the page cache")
+
+
+def cold(files):
+    left = files.evict()
+    if left:
+        raise Failed(f"{left} bytes could not be evicted from the page cache")

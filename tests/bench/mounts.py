@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mounts with an owner: a daemon of ours in the foreground, ended by its id, its mount gone."""
+
+import ctypes
+import os
+import subprocess
+import time
+
+from processes import Failed, last_line
+
+MNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def fuse_reason():
+    """Why nothing can be mounted here, or None."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "no /dev/fuse here"
+    return None
+
+
+def is_mounted(path):
+    with open("/proc/self/mountinfo", "rb") as f:
+        return any(line.split(b" ")[4] == os.fsencode(path) for line in f)
+
+
+def detach(point):
+    _libc.umount2(os.fsencode(point), MNT_DETACH)
+
+
+class Mount:
+    """`with Mount(…) as mount:`; the daemon answers inside."""
+
+    def __init__(self, processes, argv, point, cpu=None, stdin_path=os.devnull):
+        self.processes, self.point = processes, point
+        self.argv, self.cpu, self.stdin_path = argv, cpu, stdin_path
+        self.daemon = None
+
+    def __enter__(self):
+        reason = fuse_reason()
+        if reason:
+            raise Failed(reason)
+        os.makedirs(self.point, exist_ok=True)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self):
+        end = time.monotonic() + self.processes.left(60)
+        self.log = open(self.point + ".log", "w+", encoding="utf-8")
+        with open(self.stdin_path, "rb") as stdin:
+            self.daemon = self.processes.start(self.argv, self.cpu, stdin=stdin,
+                                               stdout=self.log, stderr=subprocess.STDOUT)
+        while not is_mounted(self.point):
+            if self.daemon.poll() is not None or time.monotonic() > end:
+                self.log.seek(0)
+                raise Failed(f"'{os.path.basename(self.argv[0])}' did not mount: "
+                             f"{last_line(self.log.read())}")
+            time.sleep(0.0005)
+
+    def resident(self):
+        """The daemon's resident bytes."""
+        with open(f"/proc/{self.daemon.pid}/statm", encoding="ascii") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def path(self, *parts):
+        return os.path.join(self.point, *parts)
+
+    def __exit__(self, *exception):
+        # A daemon unmounts itself on SIGTERM; a dead one leaves its mount.
+        status = self.processes.stop(self.daemon) if self.daemon else 0
+        if is_mounted(self.point):
+            detach(self.point)
+        self.log.close()
+        os.unlink(self.point + ".log")
+        if status and not any(exception):
+            raise Failed(f"'{os.path.basename(self.argv[0])}' ended with {status}")
+
+
+def wloadfs(bench, checkpoint, cpu=None):
+    return Mount(bench.processes, [bench.built("wloadfs"), "-f", checkpoint.folder,
+                                   bench.scratch("mnt")], bench.scratch("mnt"), cpu)
+
+
+def noop_server(bench, names_path, cpu=None):
+    return Mount(bench.processes, [bench.built("bench/noop_server"), bench.scratch("noop")],
+                 bench.scratch("noop"), cpu, names_path)

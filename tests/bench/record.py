@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured, and what the rows make of it. No I/O but the one file that it writes.
+
+results.json:
+
+    schema        1
+    environment   {name: text}: hardware and versions
+    settings      {name: value}: sizes and counts of this run
+    values        {key: [number, …]}: every value of a series, in the order measured
+    reasons       {key: text}: why a series is missing, or lacks values
+    notes         {key: text}: what has to be known about a series
+    memory        {scenario: {loader: [[seconds, bytes], …]}}: one run each, for the picture
+    details       {key: [object, …]}: what else a loader's run told
+    rows          [{id, section, what, unit, ours, against, theirs, ratio, bound, reached, why,
+                  ours_spread, theirs_spread}]: spreads are {median, least, most, count}
+"""
+
+import json
+import os
+import statistics
+from typing import NamedTuple, Optional
+
+SCHEMA = 1
+
+
+class Verdict(NamedTuple):
+    ours: Optional[float]
+    theirs: Optional[float]
+    ratio: Optional[float]
+    reached: Optional[bool]  # None: no bound, or not measured
+    why: str                 # of what was not measured, and notes
+
+
+def spread(values):
+    """The median and the ends of a series, or None of nothing."""
+    if not values:
+        return None
+    return {"median": statistics.median(values), "least": min(values), "most": max(values),
+            "count": len(values)}
+
+
+def figure(values, unit, pick):
+    """A series as one number; the best rate is the highest, the best time the lowest."""
+    if not values:
+        return None
+    if pick == "median":
+        return statistics.median(values)
+    if pick == "most":
+        return max(values)
+    return max(values) if unit.endswith("/s") else min(values)
+
+
+def is_within(value, bound):
+    return value >= bound[1] if bound[0] == ">=" else value <= bound[1]
+
+
+def judge(row, values, reasons):
+    """A row's verdict."""
+    ours = figure(values.get(row.ours), row.unit, row.pick)
+    theirs = [figure(values.get(key), row.unit, row.pick) for key in row.theirs]
+    measured = [t for t in theirs if t is not None]
+    best = None
+    if measured:
+        best = max(measured) if row.unit.endswith("/s") else min(measured)
+    keys = [row.ours, *row.theirs]
+    why = list(dict.fromkeys(reasons[key] for key in keys if key in reasons))
+    ratio = ours / best if ours is not None and best else None
+    value = ratio if row.theirs else ours
+    reached = is_within(value, row.bound) if row.bound and value is not None else None
+    return Verdict(ours, best, ratio, reached, "; ".join(why))
+
+
+class Record:
+    def __init__(self, out, environment, settings):
+        self.out = out
+        self.environment, self.settings = environment, settings
+        self.values, self.reasons, self.notes, self.details = {}, {}, {}, {}
+        self.memory = {}
+
+    def add(self, key, value):
+        self.values.setdefault(key, []).append(value)
+
+    def lack(self, key, reason):
+        """The first reason stays: what follows is its consequence."""
+        self.reasons.setdefault(key, " ".join(str(reason).split())[:300])
+
+    def lack_section(self, rows, section, reason):
+        for row in rows:
+            if row.section == section:
+                for key in (row.ours, *row.theirs):
+                    if not self.values.get(key):
+                        self.lack(key, reason)
+
+    def note(self, key, text):
+        self.notes[key] = text
+
+    def detail(self, key, what):
+        self.details.setdefault(key, []).append(what)
+
+    def remember_memory(self, scenario, loader, series):
+        """Keeps the run that took the most."""
+        kept = self.memory.setdefault(scenario, {})
+        if loader not in kept or max(b for _, b in series) > max(b for _, b in kept[loader]):
+            kept[loader] = series
+
+    def verdicts(self, rows):
+        return [(row, judge(row, self.values, self.reasons)) for row in rows]
+
+    def as_json(self, rows):
+        told = []
+        for row, verdict in self.verdicts(rows):
+            theirs = [v for key in row.theirs for v in self.values.get(key, [])]
+            notes = [self.notes[k] for k in (row.ours, *row.theirs) if k in self.notes]
+            told.append({
+                "id": row.id, "section": row.section, "what": row.what, "unit": row.unit,
+                "ours": verdict.ours, "against": row.against, "theirs": verdict.theirs,
+                "ratio": verdict.ratio, "bound": " ".join(map(str, row.bound or ())) or None,
+                "reached": verdict.reached, "why": "; ".join([verdict.why, *notes]).strip("; "),
+                "ours_spread": spread(self.values.get(row.ours)),
+                "theirs_spread": spread(theirs)})
+        return {"schema": SCHEMA, "environment": self.environment, "settings": self.settings,
+                "values": self.values, "reasons": self.reasons, "notes": self.notes,
+                "memory": self.memory, "details": self.details, "rows": told}
+
+    def write(self, rows):
+        """Whole or not at all: a run may be ended at any moment."""
+        path = os.path.join(self.out, "results.json")
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            json.dump(self.as_json(rows), f, indent=1)
+            f.write("\n")
+        os.replace(path + ".new", path)

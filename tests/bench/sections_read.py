@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads through the mount beside reads of the same bytes without it, one after the other, so that
+whatever else the machine does falls on both."""
+
+import json
+import os
+
+import loaders
+import mounts
+from processes import Failed
+from sections_load import rate_of_files
+
+
+def compare(bench, key, sides, files, prepare, mode, threads):
+    """Adds one value to each side; sides are {name: items}."""
+    for side, items in sides.items():
+        try:
+            prepare(files)
+            bench.record.add(f"{key}/{side}", rate_of_files(bench, items, mode, threads))
+        except Failed as e:
+            bench.record.lack(f"{key}/{side}", e)
+
+
+def note_passthrough(bench, mount, keys):
+    """What the mount says about how it serves shards."""
+    try:
+        with open(mount.path(".wload/stats.json"), encoding="utf-8") as f:
+            stats = json.load(f)
+        text = ", ".join(f"{k}: {stats[k]}" for k in stats if k.startswith("passthrough"))
+        bench.record.detail("mount", stats)
+    except (OSError, ValueError):
+        text = ""
+    for key in keys if text else ():
+        bench.record.note(key, text)
+
+
+def run_shards(bench, section, prepare):
+    checkpoint = bench.checkpoint("disk")
+    with checkpoint.files() as files, mounts.wloadfs(bench, checkpoint) as mount:
+        sides = {"bare": "", "mount": ""}
+        for path, size in zip(files.paths, files.sizes):
+            sides["bare"] += f"{path}\t0\t{size}\n"
+            sides["mount"] += f"{mount.path(os.path.basename(path))}\t0\t{size}\n"
+        for _ in range(bench.repeat):
+            for mode in ("read", "mmap"):
+                for label, threads in (("1", 1), ("N", bench.threads)):
+                    compare(bench, f"{section}/{mode}-{label}", sides, files, prepare, mode,
+                            threads)
+        note_passthrough(bench, mount, [f"{section}/read-1/mount"])
+
+
+def run_safe_open(bench, section):
+    if not (bench.modules.get("torch") and bench.modules.get("safetensors")):
+        raise Failed("torch or safetensors is not installed (--install-peers)")
+    checkpoint = bench.checkpoint("disk")
+    with checkpoint.files() as files, mounts.wloadfs(bench, checkpoint) as mount:
+        loaders.warm(files)
+        rates = json.loads(bench.processes.run(
+            [bench.python, os.path.join(loaders.HERE, "peers", "open_all.py"), str(bench.repeat),
+             checkpoint.folder, mount.point], 600))
+        for side, folder in (("bare", checkpoint.folder), ("mount", mount.point)):
+            for rate in rates[folder]:
+                bench.record.add(f"{section}/all/{side}", rate / 1e9)
+
+
+def run_tensor_files(bench, section):
+    checkpoint = bench.checkpoint("disk")
+    with checkpoint.files() as files, mounts.wloadfs(bench, checkpoint) as mount:
+        sides = {"bare": "", "mount": ""}
+        for t in checkpoint.tensors:
+            sides["bare"] += f"{t.path}\t{t.offset}\t{t.bytes}\n"
+            sides["mount"] += f"{mount.path('tensors', t.name)}\t0\t{t.bytes}\n"
+        for _ in range(bench.repeat):
+            for label, threads in (("1", 1), ("N", bench.threads)):
+                compare(bench, f"{section}/read-{label}", sides, files, loaders.warm, "read",
+                        threads)
+
+
+def run(bench, section):
+    if section == "shards":
+        run_shards(bench, section, loaders.warm)
+    elif section == "shards-cold":
+        run_shards(bench, section, loaders.cold)
+    elif section == "safe-open":
+        run_safe_open(bench, section)
+    else:
+        run_tensor_files(bench, section)
