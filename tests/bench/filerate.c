@@ -273,6 +273,8 @@ static int run(struct rate *rate)
 	for (unsigned int i = 0; i < rate->threads; i++)
 		pthread_join(readers[i].thread, NULL);
 	seconds = now() - begin;
+	for (unsigned int i = 0; i < rate->threads; i++)
+		free(readers[i].buffer);
 	if (atomic_load(&rate->error)) {
 		(void)fprintf(stderr, "filerate: %s\n", strerror(atomic_load(&rate->error)));
 		return EXIT_FAILURE;
@@ -312,7 +314,7 @@ static bool parse_options(int argc, char **argv, struct rate *rate)
 
 int main(int argc, char **argv)
 {
-	struct rate rate = {.threads = 1, .chunk_bytes = CHUNK_DEFAULT};
+	static struct rate rate = {.threads = 1, .chunk_bytes = CHUNK_DEFAULT};
 	int r;
 
 	if (!parse_options(argc, argv, &rate)) {

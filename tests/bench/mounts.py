@@ -41,16 +41,16 @@ class Mount:
         if reason:
             raise Failed(reason)
         os.makedirs(self.point, exist_ok=True)
+        self.log = open(self.point + ".log", "w+", encoding="utf-8")
         try:
             self._start()
         except BaseException:
-            self.__exit__()
+            self._end()
             raise
         return self
 
     def _start(self):
         end = time.monotonic() + self.processes.left(60)
-        self.log = open(self.point + ".log", "w+", encoding="utf-8")
         with open(self.stdin_path, "rb") as stdin:
             self.daemon = self.processes.start(self.argv, self.cpu, stdin=stdin,
                                                stdout=self.log, stderr=subprocess.STDOUT)
@@ -69,13 +69,17 @@ class Mount:
     def path(self, *parts):
         return os.path.join(self.point, *parts)
 
-    def __exit__(self, *exception):
+    def _end(self):
         # A daemon unmounts itself on SIGTERM; a dead one leaves its mount.
         status = self.processes.stop(self.daemon) if self.daemon else 0
         if is_mounted(self.point):
             detach(self.point)
         self.log.close()
         os.unlink(self.point + ".log")
+        return status
+
+    def __exit__(self, *exception):
+        status = self._end()
         if status and not any(exception):
             raise Failed(f"'{os.path.basename(self.argv[0])}' ended with {status}")
 

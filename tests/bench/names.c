@@ -67,7 +67,7 @@ static double each(struct names *names, int dir, bool remove)
 int main(int argc, char **argv)
 {
 	bool remove = argc == 3 && strcmp(argv[1], "unlink") == 0;
-	struct names names = {0};
+	static struct names names;
 	double first, again = 0;
 	int dir;
 

@@ -53,9 +53,13 @@ def document(height, title, parts):
         text(16, 28, title, kind="title"), *parts, "</svg>", ""])
 
 
+def sentence(words):
+    return words if words.startswith("tmpfs") else words[0].upper() + words[1:]
+
+
 def about(environment):
     parts = [environment.get(key, "") for key in ("cpu", "gpu", "kernel", "date")]
-    return " · ".join(p for p in parts if p and p != "none")
+    return " · ".join(p for p in parts if p and not p.startswith("none"))
 
 
 # ---- bars -----------------------------------------------------------------------------------------
@@ -78,7 +82,7 @@ def load_groups(values):
                  for name, words in LIMITS.items()]
         bars = [bar for bar in bars if bar[2] is not None]
         if any(name == "wload" for _, name, _ in bars):
-            yield title[0].upper() + title[1:], bars
+            yield sentence(title), bars
 
 
 def mount_groups(values):
@@ -86,7 +90,7 @@ def mount_groups(values):
         if row.ours.endswith("/mount") and row.unit == "GB/s":
             ours, theirs = median(values, row.ours), median(values, row.theirs[0])
             if ours is not None and theirs is not None:
-                yield (row.what[0].upper() + row.what[1:],
+                yield (sentence(row.what),
                        [("through the mount", "wload", ours), ("bare file", "", theirs)])
 
 
@@ -190,6 +194,6 @@ def memory(results):
         curves = [(name, kept[name]) for name in names if kept.get(name)]
         size = results["settings"]["bytes"].get(scenario, 0)
         if curves:
-            y, more = panel(y, title[0].upper() + title[1:], curves, size)
+            y, more = panel(y, sentence(title), curves, size)
             parts += more
     return document(y, "Host memory over time", parts)

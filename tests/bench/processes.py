@@ -28,6 +28,7 @@ class Processes:
     def __init__(self, seconds=None):
         self.end = time.monotonic() + seconds if seconds else None
         self.live = []
+        self.stopping = None  # an exception to end the run with, if it got lost where it was raised
 
     def left(self, want):
         """The seconds that something may take, of those that it wants."""
@@ -40,6 +41,9 @@ class Processes:
 
     def start(self, argv, cpu=None, **more):
         """A process that is ended when this one is, on one CPU if asked."""
+        if self.stopping:
+            raise self.stopping
+
         def prepare():
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if cpu is not None:

@@ -26,8 +26,8 @@ def quiet_stdout():
     return answers
 
 
-def word_sum(tensor):
-    """(bytes, sum of whole 8-byte words modulo 2^64) of a contiguous torch tensor."""
+def torch_words(tensor):
+    """(bytes, sum of whole 8-byte words) of a contiguous torch tensor."""
     import torch
 
     flat = tensor.reshape(-1).view(torch.uint8)
@@ -36,7 +36,21 @@ def word_sum(tensor):
         return flat.numel(), 0
     if words.storage_offset() % 8 or words.data_ptr() % 8:
         words = words.clone()
-    return flat.numel(), int(words.view(torch.int64).sum().item()) & MASK
+    return flat.numel(), int(words.view(torch.int64).sum().item())
+
+
+def numpy_words(array):
+    import numpy
+
+    flat = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
+    words = flat[:flat.size // 8 * 8]
+    return flat.size, int(words.view(numpy.uint64).sum(dtype=numpy.uint64))
+
+
+def word_sum(tensor):
+    """(bytes, sum of whole 8-byte words modulo 2^64)."""
+    size, total = (torch_words if hasattr(tensor, "data_ptr") else numpy_words)(tensor)
+    return size, total & MASK
 
 
 def check(tensors, expected):
@@ -70,8 +84,11 @@ def main(load, add_options=None):
     options = parser.parse_args()
     files = sorted(e.path for e in os.scandir(options.folder)
                    if e.name.endswith(".safetensors"))
-    import torch
-
+    # Without torch a loader that can do without gives NumPy's arrays, on the CPU.
+    try:
+        import torch
+    except ImportError:
+        torch = None
     on_gpu = options.device.startswith("cuda")
     if on_gpu:
         torch.zeros(1, device=options.device)
@@ -89,8 +106,7 @@ def main(load, add_options=None):
                 torch.cuda.synchronize()
             seconds = time.monotonic() - begin
             say(seconds=seconds, tensors=len(tensors),
-                bytes=sum(t.numel() * t.element_size() for t in tensors.values()),
-                device=str(next(iter(tensors.values())).device))
+                bytes=sum(t.nbytes for t in tensors.values()))
         elif word == "check":
             with open(argument, encoding="utf-8") as f:
                 expected = json.load(f)
