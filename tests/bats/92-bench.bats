@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # bats file_tags=mount
-# `make bench` on tiny files: whether it measures and tells, not how fast anything is. A row says why
-# it could not be measured; nothing is left behind, however the run ends.
+# `make bench` on tiny files: whether it measures and tells, not how fast anything is. A row says
+# why it could not be measured; nothing is left behind, however the run ends.
 
 load helper
 

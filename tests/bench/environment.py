@@ -11,7 +11,8 @@ import subprocess
 PACKAGES = ["torch", "numpy", "safetensors", "instanttensor", "fastsafetensors",
             "runai-model-streamer"]
 # The peers by the name that is imported, as Loader.package has it.
-MODULES = ["torch", "numpy", "safetensors", "instanttensor", "fastsafetensors", "runai_model_streamer"]
+MODULES = ["torch", "numpy", "safetensors", "instanttensor", "fastsafetensors",
+           "runai_model_streamer"]
 
 _ASK_PYTHON = """
 import importlib.metadata as m, importlib.util as u, json, platform, sys

@@ -134,7 +134,7 @@ class Watch:
 
 
 def thinned(series, most=400):
-    """A series of at most `most` points that keeps every peak: each run of points is its highest."""
+    """A series of at most `most` points that keeps its peaks: of each run the highest point."""
     if len(series) <= most:
         return [list(p) for p in series]
     step = -(-len(series) // (most - 2))
@@ -144,8 +144,8 @@ def thinned(series, most=400):
 
 
 class Cgroup:
-    """A cgroup (v2) of its own for a process, where one may be made: its memory.peak counts what the
-    process and the page cache that it filled took together."""
+    """A cgroup (v2) of its own for a process, where one may be made: its memory.peak counts what
+    the process and the page cache that it filled took together."""
 
     def __init__(self):
         self.path, self.why = None, "no memory.peak here"
@@ -161,9 +161,13 @@ class Cgroup:
             self.why = f"no cgroup of its own: {e}"
 
     def enter(self, pid):
-        if self.path:
-            with open(os.path.join(self.path, "cgroup.procs"), "w", encoding="ascii") as f:
-                f.write(str(pid))
+        try:
+            if self.path:
+                with open(os.path.join(self.path, "cgroup.procs"), "w", encoding="ascii") as f:
+                    f.write(str(pid))
+        except OSError as e:
+            self.why = f"a process may not be moved: {e}"
+            self.close()
 
     @staticmethod
     def leave(pid):

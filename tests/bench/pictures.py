@@ -62,7 +62,7 @@ def about(environment):
     return " · ".join(p for p in parts if p and not p.startswith("none"))
 
 
-# ---- bars -----------------------------------------------------------------------------------------
+# ---- bars ---------------------------------------------------------------------------------------
 
 
 def best(values, key):
@@ -118,7 +118,7 @@ def throughput(results):
     return document(y, "Throughput", parts)
 
 
-# ---- host memory over time ------------------------------------------------------------------------
+# ---- host memory over time ----------------------------------------------------------------------
 
 
 def size_text(size):

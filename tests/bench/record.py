@@ -26,6 +26,7 @@ SCHEMA = 1
 class Verdict(NamedTuple):
     ours: Optional[float]
     theirs: Optional[float]
+    theirs_key: Optional[str]  # whose that is
     ratio: Optional[float]
     reached: Optional[bool]  # None: no bound, or not measured
     why: str                 # of what was not measured, and notes
@@ -57,17 +58,17 @@ def is_within(value, bound):
 def judge(row, values, reasons):
     """A row's verdict."""
     ours = figure(values.get(row.ours), row.unit, row.pick)
-    theirs = [figure(values.get(key), row.unit, row.pick) for key in row.theirs]
-    measured = [t for t in theirs if t is not None]
-    best = None
-    if measured:
-        best = max(measured) if row.unit.endswith("/s") else min(measured)
+    measured = {key: figure(values[key], row.unit, row.pick)
+                for key in row.theirs if values.get(key)}
+    best_of = max if row.unit.endswith("/s") else min
+    best_key = best_of(measured, key=measured.get) if measured else None
+    best = measured.get(best_key)
     keys = [row.ours, *row.theirs]
     why = list(dict.fromkeys(reasons[key] for key in keys if key in reasons))
     ratio = ours / best if ours is not None and best else None
     value = ratio if row.theirs else ours
     reached = is_within(value, row.bound) if row.bound and value is not None else None
-    return Verdict(ours, best, ratio, reached, "; ".join(why))
+    return Verdict(ours, best, best_key, ratio, reached, "; ".join(why))
 
 
 class Record:
@@ -109,7 +110,6 @@ class Record:
     def as_json(self, rows):
         told = []
         for row, verdict in self.verdicts(rows):
-            theirs = [v for key in row.theirs for v in self.values.get(key, [])]
             notes = [self.notes[k] for k in (row.ours, *row.theirs) if k in self.notes]
             told.append({
                 "id": row.id, "section": row.section, "what": row.what, "unit": row.unit,
@@ -117,7 +117,7 @@ class Record:
                 "ratio": verdict.ratio, "bound": " ".join(map(str, row.bound or ())) or None,
                 "reached": verdict.reached, "why": "; ".join([verdict.why, *notes]).strip("; "),
                 "ours_spread": spread(self.values.get(row.ours)),
-                "theirs_spread": spread(theirs)})
+                "theirs_spread": spread(self.values.get(verdict.theirs_key))})
         return {"schema": SCHEMA, "environment": self.environment, "settings": self.settings,
                 "values": self.values, "reasons": self.reasons, "notes": self.notes,
                 "memory": self.memory, "details": self.details, "rows": told}

@@ -10,6 +10,8 @@ import mounts
 from processes import Failed
 from sections_load import rate_of_files
 
+SAFE_OPEN_ROUNDS = 5  # a round is short, and its spread wide
+
 
 def compare(bench, key, sides, files, prepare, mode, threads, number):
     """Adds one value to each side; sides are {name: items}. Who goes first changes with the round:
@@ -56,8 +58,9 @@ def run_safe_open(bench, section):
     checkpoint = bench.checkpoint("disk")
     with checkpoint.files() as files, mounts.wloadfs(bench, checkpoint) as mount:
         loaders.warm(files)
+        rounds = bench.repeat if bench.args.quick else max(SAFE_OPEN_ROUNDS, bench.repeat)
         rates = json.loads(bench.processes.run(
-            [bench.python, os.path.join(loaders.HERE, "peers", "open_all.py"), str(bench.repeat),
+            [bench.python, os.path.join(loaders.HERE, "peers", "open_all.py"), str(rounds),
              checkpoint.folder, mount.point], 600))
         for side, folder in (("bare", checkpoint.folder), ("mount", mount.point)):
             for rate in rates[folder]:

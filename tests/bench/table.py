@@ -83,7 +83,7 @@ def memory_rows(scenario, bound):
     title, loaders = SCENARIOS[scenario]
     for name in loaders:
         yield Row(f"{scenario}-memory-{name}", scenario,
-                  f"host memory beyond a bare context, {title}: {LOADERS[name].title}", MIB,
+                  f"host memory beyond a ready process's, {title}: {LOADERS[name].title}", MIB,
                   f"{scenario}/{name}/memory", (), bound if name == "wload" else None, "most")
 
 
@@ -169,6 +169,7 @@ def host_rows():
         yield load_row(scenario, "pread-huge", title, ["pread-huge"], None,
                        "the same into huge pages")
         yield from peer_rows(scenario, {})
+        yield from memory_rows(scenario, None)
 
 
 ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *gpu_rows(), *host_rows()]
