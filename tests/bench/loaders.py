@@ -8,6 +8,7 @@ Processes get ready together, where there are cores for it, and load one after a
 import json
 import os
 import select
+import signal
 import subprocess
 import time
 
@@ -16,7 +17,7 @@ from processes import Failed, last_line
 from table import LOADERS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-READY_SECONDS, LOAD_SECONDS, CHECK_SECONDS = 120, 180, 120
+READY_SECONDS, LOAD_SECONDS, CHECK_SECONDS = 120, 120, 120
 CORES_TO_START_TOGETHER = 8
 MIB = 1 << 20
 HIDDEN_BYTES = 256 * MIB
@@ -29,10 +30,15 @@ class Answers:
         self.process, self.log_path = process, log_path
         self.buffer = b""
 
-    def _why(self):
-        self.process.poll()
+    def why(self):
+        """How a process ended that answers no more, and the last that it said."""
+        try:
+            status = self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = 0
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
-            return last_line(f.read())
+            words = last_line(f.read())
+        return f"{signal.Signals(-status).name}, {words}" if status < 0 else words
 
     def next(self, seconds):
         end = time.monotonic() + seconds
@@ -43,7 +49,7 @@ class Answers:
                 raise Failed(f"no answer within {seconds:.0f} s")
             more = os.read(fd, 65536)
             if not more:
-                raise Failed(f"failed: {self._why()}")
+                raise Failed(f"failed: {self.why()}")
             self.buffer += more
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line)
@@ -72,7 +78,7 @@ class Run:
             self.process.stdin.write(text.encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
-            raise Failed(f"failed: {self.answers._why()}") from None
+            raise Failed(f"failed: {self.answers.why()}") from None
 
     def load(self, files):
         """Returns (what the loader said, the watch over it)."""
@@ -118,26 +124,38 @@ def batches(names, number):
     return [[name] for name in names]
 
 
+def lack(bench, scenario, name, reason):
+    bench.record.lack(f"{scenario}/{name}", reason)
+    bench.record.lack(f"{scenario}/{name}/memory", reason)
+    bench.say(f"{scenario}: {LOADERS[name].title}: {reason}")
+
+
 def start_all(bench, scenario, names, device, checkpoint):
-    runs = {}
+    """Those that got ready. Nobody loads while another still starts."""
+    started, ready = {}, {}
     for name in names:
         try:
-            runs[name] = Run(bench, LOADERS[name], device, checkpoint)
+            started[name] = Run(bench, LOADERS[name], device, checkpoint)
         except Failed as e:
-            bench.record.lack(f"{scenario}/{name}", e)
-    return runs
+            lack(bench, scenario, name, e)
+    for name, run in started.items():
+        try:
+            run.wait_ready()
+            ready[name] = run
+        except (Failed, ValueError) as e:
+            lack(bench, scenario, name, e)
+            run.stop()
+    return ready
 
 
 def run_once(bench, scenario, name, run, prepare, files, expected_path):
     """One loader's turn; its figures, or why there are none. False: it need not try again."""
     record = bench.record
     try:
-        run.wait_ready()
         prepare(files)
         told, watch = run.measure(files, expected_path)
     except (Failed, OSError, LookupError, ValueError) as e:
-        record.lack(f"{scenario}/{name}", e)
-        record.lack(f"{scenario}/{name}/memory", e)
+        lack(bench, scenario, name, e)
         return False
     finally:
         run.stop()
@@ -168,8 +186,7 @@ def usable(bench, scenario, names, device):
         elif name.startswith("instanttensor") and not device.startswith("cuda"):
             reason = "InstantTensor loads to a GPU only"
         if reason:
-            bench.record.lack(f"{scenario}/{name}", reason)
-            bench.record.lack(f"{scenario}/{name}/memory", reason)
+            lack(bench, scenario, name, reason)
         else:
             found.append(name)
     return found
@@ -205,9 +222,9 @@ def run_scenario(bench, scenario, names, device, checkpoint, prepare, also=()):
                 each(files, number)
             for batch in batches(names, number):
                 runs = start_all(bench, scenario, batch, device, checkpoint)
-                for name, run in runs.items():
-                    if not run_once(bench, scenario, name, run, prepare, files, expected_path):
-                        names = [n for n in names if n != name]
+                fit = [name for name, run in runs.items() if
+                       run_once(bench, scenario, name, run, prepare, files, expected_path)]
+                names = [n for n in names if n not in batch or n in fit]
             report_of_command(bench, scenario, device, checkpoint, prepare, files)
 
 

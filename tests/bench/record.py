@@ -17,10 +17,12 @@ results.json:
 
 import json
 import os
+import re
 import statistics
 from typing import NamedTuple, Optional
 
 SCHEMA = 1
+FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")  # results are for others: names of files remain
 
 
 class Verdict(NamedTuple):
@@ -83,7 +85,8 @@ class Record:
 
     def lack(self, key, reason):
         """The first reason stays: what follows is its consequence."""
-        self.reasons.setdefault(key, " ".join(str(reason).split())[:300])
+        words = FOLDERS.sub("", " ".join(str(reason).split()))
+        self.reasons.setdefault(key, words[:300])
 
     def lack_section(self, rows, section, reason):
         for row in rows:

@@ -24,17 +24,16 @@ def compare(bench, key, sides, files, prepare, mode, threads, number):
             bench.record.lack(f"{key}/{side}", e)
 
 
-def note_passthrough(bench, mount, keys):
-    """What the mount says about how it serves shards."""
+def note_means(bench, mount, keys):
+    """Which of the kernel's means served the mount, as it says itself."""
     try:
         with open(mount.path(".wload/stats.json"), encoding="utf-8") as f:
             stats = json.load(f)
-        text = ", ".join(f"{k}: {stats[k]}" for k in stats if k.startswith("passthrough"))
-        bench.record.detail("mount", stats)
     except (OSError, ValueError):
-        text = ""
-    for key in keys if text else ():
-        bench.record.note(key, text)
+        return
+    for key, field in keys.items():
+        if field in stats:
+            bench.record.note(key, f"{field}: {stats[field]}")
 
 
 def run_shards(bench, section, prepare):
@@ -49,7 +48,7 @@ def run_shards(bench, section, prepare):
                 for label, threads in (("1", 1), ("N", bench.threads)):
                     compare(bench, f"{section}/{mode}-{label}", sides, files, prepare, mode,
                             threads, number)
-        note_passthrough(bench, mount, [f"{section}/read-1/mount"])
+        note_means(bench, mount, {f"{section}/read-1/mount": "shards"})
 
 
 def run_safe_open(bench, section):
@@ -78,6 +77,7 @@ def run_tensor_files(bench, section):
             for label, threads in (("1", 1), ("N", bench.threads)):
                 compare(bench, f"{section}/read-{label}", sides, files, loaders.warm, "read",
                         threads, number)
+        note_means(bench, mount, {f"{section}/read-1/mount": "tensor_files"})
 
 
 def run(bench, section):

@@ -116,6 +116,11 @@ class Whole(unittest.TestCase):
         kept = self.results(True)["memory"]["host-warm"]["wload"]
         self.assertEqual(max(b for _, b in kept), 1 << 20)
 
+    def test_reasons_name_files_but_no_folders(self):
+        record = Record(".", {}, {})
+        record.lack("a", "'/some/where/x.json':\n no such file, 1/2 of them")
+        self.assertEqual(record.reasons["a"], "'x.json': no such file, 1/2 of them")
+
     def test_results_are_written_whole(self):
         with tempfile.TemporaryDirectory() as out:
             Record(out, {}, {}).write(table.ROWS)
