@@ -6,7 +6,7 @@ Its shared memory is too (pinned buffers are often that), but for tmpfs files th
 were there before, so no more of it counts than the whole machine's shared memory grew by. File
 pages that it maps are in the page cache, and of that what the files gained since then is counted,
 mapped or not. Others' use is never in it. Looking must not slow what is looked at: the expensive
-looks (page cache, smaps_rollup) are rationed to a twentieth of the time.
+looks (page cache, smaps_rollup, each apart) are rationed to a small part of the time.
 """
 
 import os
@@ -14,8 +14,8 @@ import threading
 import time
 
 LOOK_SECONDS = 0.01
-DEAR_SECONDS = 0.05   # between two expensive looks, at least
-DEAR_RATIO = 20       # and this many times what the last one cost
+CACHE_SECONDS, CACHE_RATIO = 0.02, 20    # between two looks, at least; and times the last one's cost
+ROLLUP_SECONDS, ROLLUP_RATIO = 0.2, 100  # it walks page tables, which faults wait for
 
 
 def read_fields(path, names):
@@ -66,13 +66,29 @@ def machine():
     return read_fields("/proc/meminfo", ("Shmem", "MemAvailable"))
 
 
+class Ration:
+    """An expensive look, done only so often that it costs little of the time."""
+
+    def __init__(self, do, seconds, ratio):
+        self.do, self.seconds, self.ratio, self.next = do, seconds, ratio, 0
+
+    def look(self, surely):
+        begin = time.monotonic()
+        if surely or begin >= self.next:
+            self.do()
+            cost = time.monotonic() - begin
+            self.next = begin + max(self.seconds, cost * self.ratio)
+
+
 class Watch:
     """Looks from start() to stop(); the series is of (seconds, bytes)."""
 
     def __init__(self, pid, files):
         self.pid, self.files = pid, files
         self.series, self.available_taken, self.pss_peak = [], 0, 0
-        self._added_cache = self._next_dear = 0
+        self._added_cache = 0
+        self._rations = [Ration(self._look_at_cache, CACHE_SECONDS, CACHE_RATIO),
+                         Ration(self._look_at_maps, ROLLUP_SECONDS, ROLLUP_RATIO)]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -85,20 +101,17 @@ class Watch:
         self.begin = time.monotonic()
         self._thread.start()
 
-    def _look_dear(self, now):
-        if now < self._next_dear:
-            return
+    def _look_at_cache(self):
         self._added_cache = max(0, self.files.cached() - self.cached_before)
+
+    def _look_at_maps(self):
         self.pids = descendants(self.pid)
         self.pss_peak = max(self.pss_peak, rollup(self.pid).get("Pss", 0))
-        cost = time.monotonic() - now
-        self._next_dear = now + max(DEAR_SECONDS, cost * DEAR_RATIO)
 
-    def look(self, dear=False):
+    def look(self, all_of_it=False):
         now = time.monotonic()
-        if dear:
-            self._next_dear = 0
-        self._look_dear(now)
+        for ration in self._rations:
+            ration.look(all_of_it)
         private, shared = private_and_shared(self.pids)
         here = machine()
         grown = max(0, here["Shmem"] - self.machine_before["Shmem"])
@@ -116,7 +129,7 @@ class Watch:
     def stop(self):
         self._stopped.set()
         self._thread.join()
-        self.look(dear=True)
+        self.look(all_of_it=True)
 
     def give_up(self):
         """Ends the looking, whatever it saw."""

@@ -66,7 +66,9 @@ def judge(row, values, reasons):
     best_key = best_of(measured, key=measured.get) if measured else None
     best = measured.get(best_key)
     keys = [row.ours, *row.theirs]
-    why = list(dict.fromkeys(reasons[key] for key in keys if key in reasons))
+    why = list(dict.fromkeys(
+        ("not in every round: " if values.get(key) else "") + reasons[key]
+        for key in keys if key in reasons))
     ratio = ours / best if ours is not None and best else None
     value = ratio if row.theirs else ours
     reached = is_within(value, row.bound) if row.bound and value is not None else None

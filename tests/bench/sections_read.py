@@ -32,8 +32,11 @@ def note_means(bench, mount, keys):
     except (OSError, ValueError):
         return
     for key, field in keys.items():
-        if field in stats:
-            bench.record.note(key, f"{field}: {stats[field]}")
+        means = stats.get(field)
+        if isinstance(means, dict):
+            means = ", ".join(str(means[k]) for k in ("mode", "why") if means.get(k))
+        if means:
+            bench.record.note(key, f"{field}: {means}")
 
 
 def run_shards(bench, section, prepare):

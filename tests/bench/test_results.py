@@ -46,9 +46,14 @@ class Verdicts(unittest.TestCase):
         self.assertEqual((verdict.ratio, verdict.reached), (1.25, True))
         self.assertEqual(verdict.why, "not installed")
 
+    def test_a_side_that_failed_in_some_rounds_counts_and_says_so(self):
+        verdict = judge(RATE, {"us": [10], "them": [8]}, {"them": "failed"})
+        self.assertEqual((verdict.ratio, verdict.why), (1.25, "not in every round: failed"))
+
     def test_without_either_side_nothing_is_reached_and_the_reason_is_kept(self):
         for values in ({"us": [10]}, {"them": [10]}, {}):
-            verdict = judge(RATE, values, {"us": "no GPU here", "them": "no GPU here"})
+            reasons = {key: "no GPU here" for key in ("us", "them") if key not in values}
+            verdict = judge(RATE, values, reasons)
             self.assertIsNone(verdict.reached)
             self.assertEqual(verdict.why, "no GPU here")
 
