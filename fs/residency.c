@@ -26,11 +26,14 @@ static void write_out(int fd, uint64_t lo, uint64_t hi)
 {
 	struct pagecache_counts counts = {0};
 
-	if (pagecache_count(fd, lo, hi, &counts) == 0 && counts.dirty + counts.writeback == 0)
+	if (pagecache_is_stacked(fd))
+		(void)fdatasync(fd);
+	else if (pagecache_count(fd, lo, hi, &counts) == 0 && counts.dirty + counts.writeback == 0)
 		return;
-	(void)sync_file_range(fd, (off64_t)lo, (off64_t)(hi - lo),
-			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				      SYNC_FILE_RANGE_WAIT_AFTER);
+	else
+		(void)sync_file_range(fd, (off64_t)lo, (off64_t)(hi - lo),
+				      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+					      SYNC_FILE_RANGE_WAIT_AFTER);
 	(void)posix_fadvise(fd, (off_t)lo, (off_t)(hi - lo), POSIX_FADV_DONTNEED);
 }
 

@@ -3,13 +3,18 @@
  *
  * cachestat: Linux mm/filemap.c, since 6.5, number 451 on every architecture; EPERM unless the
  * caller owns the file, may write it or has CAP_FOWNER. mincore has the same rule, but says "all
- * resident" where it refuses, so it is only believed by an owner. */
+ * resident" where it refuses, so it is only believed by an owner.
+ *
+ * On overlayfs cachestat counts the pages of the overlay's own inode, which has none: those that
+ * readers bring in are the layer's file's. A mapping is one of that file (fs/backing-file.c), so
+ * mincore counts right. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
@@ -19,6 +24,10 @@
 #define SYS_cachestat 451
 #endif
 #define WINDOW_PAGES 16384u /* for mincore: one byte a page, whatever the file's size */
+
+/* statfs f_type (linux/magic.h) */
+#define MAGIC_OVERLAYFS 0x794c7630
+#define MAGIC_FUSE	0x65735546
 
 struct cachestat_range {
 	uint64_t offset, bytes;
@@ -31,13 +40,22 @@ int pagecache_count(int fd, uint64_t lo, uint64_t hi, struct pagecache_counts *r
 	return syscall(SYS_cachestat, fd, &range, ret, 0) == 0 ? 0 : -errno;
 }
 
-static int bytes_by_mincore(int fd, uint64_t lo, uint64_t hi, uint64_t page, uint64_t *ret_bytes)
+bool pagecache_is_stacked(int fd)
 {
+	struct statfs s;
+
+	return fstatfs(fd, &s) == 0 && (s.f_type == MAGIC_OVERLAYFS || s.f_type == MAGIC_FUSE);
+}
+
+int pagecache_bytes_mapped(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	const uint64_t window = WINDOW_PAGES * page;
 	CLEANUP_FREE unsigned char *pages = malloc(WINDOW_PAGES);
 	uint64_t cached = 0;
 	struct stat st;
 
+	*ret_bytes = 0;
 	if (!pages)
 		return -ENOMEM;
 	if (fstat(fd, &st) < 0)
@@ -61,7 +79,6 @@ static int bytes_by_mincore(int fd, uint64_t lo, uint64_t hi, uint64_t page, uin
 
 int pagecache_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pagecache_counts counts;
 	int r;
 
@@ -69,9 +86,9 @@ int pagecache_bytes(int fd, uint64_t lo, uint64_t hi, uint64_t *ret_bytes)
 	if (lo >= hi)
 		return 0;
 	r = pagecache_count(fd, lo, hi, &counts);
-	if (r == -ENOSYS)
-		return bytes_by_mincore(fd, lo, hi, page, ret_bytes);
+	if (r == -ENOSYS || (r == 0 && counts.cached == 0 && pagecache_is_stacked(fd)))
+		return pagecache_bytes_mapped(fd, lo, hi, ret_bytes);
 	if (r == 0)
-		*ret_bytes = counts.cached * page;
+		*ret_bytes = counts.cached * (uint64_t)sysconf(_SC_PAGESIZE);
 	return r;
 }
