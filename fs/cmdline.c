@@ -13,7 +13,7 @@
 
 #define THREADS_MAX 1024u
 
-const char cmdline_help[] =
+static const char help[] =
 	"usage: wloadfs [options] CHECKPOINT MOUNTPOINT\n"
 	"\n"
 	"Mounts a safetensors checkpoint (a folder, or one .safetensors file): every tensor is a\n"
@@ -27,13 +27,14 @@ const char cmdline_help[] =
 	"    -o shards=MODE         how the checkpoint's own files are read: 'passthrough' (by "
 	"the\n"
 	"                           kernel, or not at all), 'served' (by this daemon), 'auto'\n"
-	"    -o no_direct_mmap      tensor files through the page cache, as kernels before 6.6 "
-	"need\n"
 	"    -o max_threads=N       worker threads, 1 to 1024\n"
 	"    -o clone_fd            a /dev/fuse descriptor for each worker\n"
 	"    -o allow_other         other users may look (default_permissions is always on)\n"
 	"    -o auto_unmount        unmount when the daemon dies\n"
-	"    -o OPTION[,OPTION…]    any other option of mount.fuse3(8)\n";
+	"    -o OPTION[,OPTION…]    any other option of mount.fuse3(8)\n"
+	"\n"
+	"What the kernel offers is used; .wload/stats.json says what that is. To do without:\n"
+	"\n";
 
 #define OPTION(template, field)                              \
 	{                                                    \
@@ -52,7 +53,6 @@ static const struct fuse_opt table[] = {
 	OPTION("--help", help),
 	OPTION("-V", version),
 	OPTION("--version", version),
-	OPTION("no_direct_mmap", no_direct_mmap),
 	OPTION("clone_fd", clone_fd),
 	{"shards=%s", offsetof(struct cmdline, shards), 0},
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
@@ -121,8 +121,14 @@ static int take_argument(void *ctx, const char *arg, int key, struct fuse_args *
 	struct cmdline *cmdline = ctx;
 	char **operand = &cmdline->unknown;
 	enum option_for whose;
+	enum feature feature;
 
 	(void)out;
+	feature = key == FUSE_OPT_KEY_OPT ? feature_of_option(arg) : FEATURES;
+	if (feature != FEATURES) {
+		cmdline->without[feature] = true;
+		return 0;
+	}
 	if (key == FUSE_OPT_KEY_OPT && find_known(arg, &whose))
 		return whose == OPTION_FOR_LIBFUSE;
 	if (key != FUSE_OPT_KEY_OPT && !cmdline->checkpoint)
@@ -170,6 +176,19 @@ static int parse_shards(struct cmdline *cmdline, struct wload_error *err)
 			  cmdline->shards);
 }
 
+/* `shards=served` and `no_passthrough` are one thing. */
+static int reconcile_passthrough(struct cmdline *cmdline, struct wload_error *err)
+{
+	bool *without = &cmdline->without[FEATURE_PASSTHROUGH];
+
+	if (*without && cmdline->shards_mode == SHARDS_PASSTHROUGH)
+		return wload_fail(err, EINVAL, "shards=passthrough and no_passthrough contradict");
+	*without |= cmdline->shards_mode == SHARDS_SERVED;
+	if (*without)
+		cmdline->shards_mode = SHARDS_SERVED;
+	return 0;
+}
+
 int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err)
 {
 	struct cmdline cmdline CLEANUP(cmdline_free) = {.args = FUSE_ARGS_INIT(argc, argv)};
@@ -187,6 +206,8 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error
 					  cmdline.checkpoint ? "MOUNTPOINT"
 							     : "CHECKPOINT MOUNTPOINT");
 		r = parse_shards(&cmdline, err);
+		if (r == 0)
+			r = reconcile_passthrough(&cmdline, err);
 		if (r == 0)
 			r = parse_threads(&cmdline, err);
 	}
@@ -207,4 +228,10 @@ void cmdline_free(struct cmdline *cmdline)
 	free(cmdline->threads);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};
+}
+
+void cmdline_help(struct text *text)
+{
+	text_add(text, help, sizeof(help) - 1);
+	features_help(text);
 }

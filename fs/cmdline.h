@@ -19,8 +19,8 @@ struct cmdline {
 	char *threads; /* text of -o max_threads= */
 	enum shards_mode shards_mode;
 	int foreground, debug, single_thread, help, version;
-	int no_direct_mmap;
 	int clone_fd;
+	bool without[FEATURES];	  /* -o no_… */
 	unsigned int max_threads; /* 0: chosen by the machine */
 	struct fuse_args args;	  /* what libfuse is to know */
 };
@@ -31,7 +31,7 @@ struct cmdline {
 int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err);
 void cmdline_free(struct cmdline *cmdline);
 
-/* The text of --help. */
-extern const char cmdline_help[];
+/* Appends the text of --help. */
+void cmdline_help(struct text *text);
 
 #endif

@@ -10,7 +10,6 @@
 #include "fs/node.h"
 #include "fs/residency.h"
 #include "loader/base/cleanup.h"
-#include "loader/base/pagecache.h"
 
 #define RECHECK_SECONDS 1
 
@@ -39,9 +38,10 @@ static uint64_t drop(struct wloadfs *fs, uint32_t shard, struct page_range dead)
 	if (dead.lo >= dead.hi)
 		return 0;
 	if (!fs->shard_evictable[shard])
-		(void)pagecache_bytes(fd, dead.lo, dead.hi, &left);
+		(void)residency_bytes(&fs->features, fd, dead.lo, dead.hi, &left);
 	else
-		atomic_fetch_add(&fs->evicted_bytes, residency_drop(fd, dead.lo, dead.hi, &left));
+		atomic_fetch_add(&fs->evicted_bytes,
+				 residency_drop(&fs->features, fd, dead.lo, dead.hi, &left));
 	return left;
 }
 

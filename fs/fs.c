@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/index.h"
 #include "fs/ownfile.h"
+#include "fs/residency.h"
 #include "fs/tree.h"
 
 /* statfs f_type of filesystems whose pages are their storage: nothing to evict (linux/magic.h). */
@@ -70,6 +71,7 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 	clock_gettime(CLOCK_REALTIME, &fs->mounted_at);
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_mutex_init(&fs->own_lock, NULL);
+	pthread_cond_init(&fs->own_opened, NULL);
 	pthread_mutex_init(&fs->control_lock, NULL);
 
 	r = names_build(fs->inv, &fs->names, err);
@@ -85,6 +87,7 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 	if (r < 0)
 		return wload_fail(err, -r, "out of memory for %u tensors",
 				  wload_inventory_count(fs->inv));
+	residency_probe(&fs->features);
 	look_at_shards(fs, wload_checkpoint_shard_count(ckpt));
 	return 0;
 }
@@ -108,6 +111,7 @@ void fs_free(struct wloadfs *fs)
 	names_free(&fs->names);
 	wload_checkpoint_close(fs->ckpt);
 	pthread_mutex_destroy(&fs->lock);
+	pthread_cond_destroy(&fs->own_opened);
 	pthread_mutex_destroy(&fs->own_lock);
 	pthread_mutex_destroy(&fs->control_lock);
 }

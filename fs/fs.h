@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "fs/consumed.h"
+#include "fs/features.h"
 #include "fs/modules.h"
 #include "fs/names.h"
 #include "fs/own.h"
@@ -34,6 +35,7 @@ struct tensor_state {
 /* One of the checkpoint's files while somebody has it open. */
 struct own_open {
 	uint32_t opens;	   /* under own_lock, like the rest */
+	bool opening;	   /* the first open is under way, outside of the lock */
 	int backing_id;	   /* > 0: passthrough */
 	int fd;		   /* served from here; valid while opens > 0 */
 	uint64_t dev, ino; /* of the file behind it */
@@ -48,13 +50,12 @@ struct wloadfs {
 	struct modules modules;
 	struct names names;
 	struct own own;
+	struct features features;
 	struct wire wire;
 	struct fuse_session *session;
 	struct evictor *evictor;
 
 	enum shards_mode shards_mode; /* as asked for */
-	bool ask_direct_mmap;
-	bool debug;
 	uid_t uid;
 	gid_t gid;
 	struct timespec mounted_at;
@@ -69,17 +70,17 @@ struct wloadfs {
 	struct tensor_state *tensor; /* atomics, no lock */
 
 	pthread_mutex_t own_lock;
-	struct own_open *own_open; /* one an entry of own; under own_lock */
-	int passthrough_error;	   /* why a backing file was refused, 0: none was; own_lock */
-	bool passthrough_tried;	   /* under own_lock */
+	pthread_cond_t own_opened;			  /* an opening is over */
+	struct own_open *own_open;			  /* one an entry of own; under own_lock */
+	_Atomic bool passthrough_tried;			  /* with a shard */
 	_Atomic uint32_t passthrough_opens, served_opens; /* of the checkpoint's own files */
+	_Atomic uint32_t registrations;			  /* of backing files, all so far */
 
 	pthread_mutex_t control_lock;
 	struct index_file *index; /* line table, made at its first look-up; under control_lock */
 	struct control_handle *controls; /* the open ones; under control_lock */
 
 	_Atomic bool stopping;	       /* the session ends: no more invalidation of pages */
-	_Atomic bool has_epoch;	       /* the kernel takes wire_increment_epoch() */
 	_Atomic uint64_t bytes_served; /* by READ */
 	_Atomic uint64_t evicted_bytes;
 	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */

@@ -87,8 +87,10 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 		for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
 			log_say(text);
 		fs.shards_mode = cmdline->shards_mode;
-		fs.wire.want_passthrough = cmdline->shards_mode != SHARDS_SERVED;
-		fs.wire.want_direct_mmap = !cmdline->no_direct_mmap;
+		for (int i = 0; i < FEATURES; i++)
+			if (cmdline->without[i])
+				feature_off(&fs.features, (enum feature)i, FEATURE_UNWANTED);
+		fs.wire.features = &fs.features;
 		r = fs_init(&fs, ckpt, at.st_dev, at.st_ino, warn, NULL, &err);
 		/* Nothing may keep a folder busy that somebody wants to unmount. */
 		if (r == 0 && chdir("/") < 0)
@@ -166,6 +168,14 @@ static int print_version(void)
 	       fflush(stdout) != 0;
 }
 
+static int print_help(void)
+{
+	struct text text CLEANUP(text_free) = {0};
+
+	cmdline_help(&text);
+	return text.failed || fputs(text.s, stdout) < 0 || fflush(stdout) != 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct cmdline cmdline CLEANUP(cmdline_free) = {0};
@@ -176,7 +186,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (cmdline.help)
-		return fputs(cmdline_help, stdout) < 0 || fflush(stdout) != 0;
+		return print_help();
 	if (cmdline.version)
 		return print_version();
 	return cmdline.foreground ? mount_and_serve(&cmdline, -1) : run_in_background(&cmdline);

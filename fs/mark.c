@@ -68,9 +68,9 @@ void mark_release(struct wloadfs *fs, uint32_t tensor)
 
 static bool increment_epoch(struct wloadfs *fs)
 {
-	if (atomic_load(&fs->has_epoch) && wire_increment_epoch(&fs->wire) == -EINVAL)
-		atomic_store(&fs->has_epoch, false);
-	return atomic_load(&fs->has_epoch);
+	if (feature_on(&fs->features, FEATURE_EPOCH) && wire_increment_epoch(&fs->wire) == -EINVAL)
+		feature_off(&fs->features, FEATURE_EPOCH, FEATURE_MISSING);
+	return feature_on(&fs->features, FEATURE_EPOCH);
 }
 
 /* Makes the other names of a consumed tensor fail. While it is open its attributes still answer,

@@ -14,25 +14,14 @@
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
 
-#define MAX_BACKGROUND 64
 #define STATFS_BLOCK   512
-#define PROTOCOL_EPOCH 44 /* 7.44, Linux 6.16, has FUSE_NOTIFY_INC_EPOCH */
 #define TIMEOUT_NAME   86400.0
 #define DOTS	       2   /* cookies 1 and 2 are behind "." and ".." */
 #define PLUS_ENTRY_MIN 128 /* bytes that an entry of READDIRPLUS takes at least (152 in 7.9) */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	struct wloadfs *fs = userdata;
-
-	/* Nothing changes behind the kernel's back without our telling it. */
-	conn->want &= ~(unsigned int)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
-				      FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	/* With it, the kernel would cut its own view of a file whose O_TRUNC an open let pass. */
-	conn->want &= ~(unsigned int)FUSE_CAP_ATOMIC_O_TRUNC;
-	conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
-	conn->max_background = MAX_BACKGROUND;
-	fs->has_epoch = fs->wire.kernel_minor >= PROTOCOL_EPOCH;
+	wire_negotiate(wire_of(userdata), conn);
 }
 
 /* ---- names and attributes ---- */
@@ -56,7 +45,7 @@ static int fill_entry(struct wloadfs *fs, struct node node, struct fuse_entry_pa
 		.attr_timeout = tree_attr_timeout(fs, node),
 		.entry_timeout = TIMEOUT_NAME,
 	};
-	r = tree_stat(fs, node, &entry->attr);
+	r = tree_stat(fs, node, false, &entry->attr);
 	/* Consumed between the look-up and now: the name must not be kept. */
 	if (r == 0 && entry->attr.st_nlink == 0)
 		r = -ENOENT;
@@ -108,9 +97,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct wloadfs *fs = fs_of(req);
 	struct node node = node_from_id(ino);
 	struct stat st;
-	int r = tree_stat(fs, node, &st);
+	int r = tree_stat(fs, node, fi != NULL, &st);
 
-	(void)fi;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

@@ -50,7 +50,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
 		fuse_reply_err(req, -r);
 		return;
 	}
-	fi->direct_io = fs->wire.direct_mmap;
+	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)

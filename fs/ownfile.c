@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opens the checkpoint's own files (ownfile.h). A file keeps its descriptor also under passthrough:
- * readahead() on it, and readers of the FUSE mapping, still send READs. */
+ * readahead() on it, and readers of the FUSE mapping, still send READs.
+ *
+ * The kernel wants all opens of one inode to agree: the same backing file, or none. So the first
+ * open decides, and registers it; those that come while the file is open share what it got, also
+ * those that come while it is still at it. */
 
 #include <errno.h>
 #include <string.h>
@@ -10,89 +14,103 @@
 #include "loader/base/cleanup.h"
 
 /* Registers a file for passthrough. Returns its id, 0 where there is none, or -errno where the
- * mount was to have nothing else. Takes own_lock. */
-static int backing_open(struct wloadfs *fs, int fd)
+ * mount was to have nothing else.
+ *
+ * Without the right to it no file is tried again; any other refusal is that file's own, and of
+ * shards the first is remembered. */
+static int backing_open(struct wloadfs *fs, int fd, bool is_shard)
 {
-	int id = fs->wire.passthrough ? wire_backing_open(&fs->wire, fd) : -EOPNOTSUPP;
+	int reason = feature_reason(&fs->features, FEATURE_PASSTHROUGH);
+	int id = reason > 0 ? -reason : -EOPNOTSUPP;
 
-	if (fs->wire.passthrough) {
-		LOCK_SCOPE(&fs->own_lock);
-
-		fs->passthrough_tried = true;
-		if (id < 0)
-			fs->passthrough_error = -id;
+	if (reason == FEATURE_IN_USE || (reason > 0 && reason != EPERM)) {
+		id = wire_backing_open(&fs->wire, fd);
+		if (is_shard)
+			atomic_store(&fs->passthrough_tried, true);
+		if (id < 0 && (is_shard || id == -EPERM))
+			feature_off(&fs->features, FEATURE_PASSTHROUGH, -id);
 	}
 	if (id < 0)
 		return fs->shards_mode == SHARDS_PASSTHROUGH ? id : 0;
 	return id;
 }
 
-static void close_own(struct wloadfs *fs, const struct own_open *open)
-{
-	if (open->backing_id)
-		wire_backing_close(&fs->wire, open->backing_id);
-	if (open->fd >= 0)
-		close(open->fd);
-}
-
-/* Opens the file anew, outside of the lock. */
-static int open_anew(struct wloadfs *fs, uint32_t index, struct own_open *ret, struct stat *ret_st)
+/* The first open of a file: what it is read from, until its last handle goes. */
+static int open_first(struct wloadfs *fs, uint32_t index, struct own_open *ret)
 {
 	int fd = own_open_file(&fs->own, fs->ckpt, index), id;
+	struct stat st;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, ret_st) < 0) {
+	if (fstat(fd, &st) < 0)
 		id = -errno;
-	} else if (!S_ISREG(ret_st->st_mode)) {
+	else if (!S_ISREG(st.st_mode))
 		id = -ESTALE;
-	} else {
-		id = backing_open(fs, fd);
-	}
+	else
+		id = backing_open(fs, fd, fs->own.entry[index].shard != OWN_NO_SHARD);
 	if (id < 0) {
 		close(fd);
 		return id;
 	}
-	*ret = (struct own_open){
-		.backing_id = id, .fd = fd, .dev = ret_st->st_dev, .ino = ret_st->st_ino};
+	if (id > 0)
+		atomic_fetch_add(&fs->registrations, 1);
+	*ret = (struct own_open){.backing_id = id, .fd = fd, .dev = st.st_dev, .ino = st.st_ino};
 	return 0;
+}
+
+/* Is the file that handles have open still the one of that name? A shard is, whatever its name
+ * leads to. Lock held. */
+static bool is_same(const struct own_open *open, const struct stat *now)
+{
+	return !now || (open->dev == now->st_dev && open->ino == now->st_ino);
 }
 
 /* Adds one handle to the file, sharing what other handles have open.
  *
- * Returns 0, or -ESTALE when those have a file open that is another's place by now. */
-static int add_handle(struct wloadfs *fs, uint32_t index, int *ret_backing_id)
+ * now  of the file that has the name; NULL for a shard
+ *
+ * Returns 0, or -ESTALE when others have a file open that another one replaced. */
+static int add_handle(struct wloadfs *fs, uint32_t index, const struct stat *now,
+		      int *ret_backing_id)
 {
-	struct own_open *open = &fs->own_open[index], anew = {.fd = -1};
-	struct stat st;
-	int r = open_anew(fs, index, &anew, &st);
+	struct own_open *open = &fs->own_open[index], first;
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&fs->own_lock);
+	while (open->opening)
+		pthread_cond_wait(&fs->own_opened, &fs->own_lock);
 	if (open->opens == 0) {
-		*open = anew;
-		anew = (struct own_open){.fd = -1};
-	} else if (open->dev != st.st_dev || open->ino != st.st_ino) {
+		open->opening = true;
+		pthread_mutex_unlock(&fs->own_lock);
+		r = open_first(fs, index, &first);
+		pthread_mutex_lock(&fs->own_lock);
+		open->opening = false;
+		if (r == 0)
+			*open = first;
+		pthread_cond_broadcast(&fs->own_opened);
+	} else if (!is_same(open, now)) {
 		r = -ESTALE;
 	}
-	if (r == 0)
+	if (r == 0) {
 		open->opens++;
-	*ret_backing_id = open->backing_id;
+		*ret_backing_id = open->backing_id;
+	}
 	pthread_mutex_unlock(&fs->own_lock);
-	close_own(fs, &anew);
 	return r;
 }
 
 void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fuse_file_info *fi)
 {
 	uint32_t shard = fs->own.entry[index].shard;
-	int r = 0, backing_id = 0;
+	bool is_shard = shard != OWN_NO_SHARD;
+	struct stat now;
+	int backing_id = 0;
+	int r = is_shard ? wload_checkpoint_check(fs->ckpt, shard, NULL)
+			 : own_stat(&fs->own, fs->ckpt, index, &now);
 
-	if (shard != OWN_NO_SHARD)
-		r = wload_checkpoint_check(fs->ckpt, shard, NULL);
 	if (r == 0)
-		r = add_handle(fs, index, &backing_id);
+		r = add_handle(fs, index, is_shard ? NULL : &now, &backing_id);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -101,8 +119,8 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice.
 	 * Only a shard's pages may outlive its handles: small files can be edited beside the mount.
 	 */
-	fi->direct_io = fs->wire.direct_mmap;
-	fi->keep_cache = !fi->direct_io && shard != OWN_NO_SHARD;
+	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
+	fi->keep_cache = !fi->direct_io && is_shard;
 	fi->noflush = 1;
 	if (wire_reply_open(req, fi, backing_id) == -ENOENT)
 		ownfile_release(fs, index); /* the opener was interrupted and is gone */
@@ -118,7 +136,10 @@ void ownfile_release(struct wloadfs *fs, uint32_t index)
 		*open = (struct own_open){.fd = -1};
 	}
 	pthread_mutex_unlock(&fs->own_lock);
-	close_own(fs, &last);
+	if (last.backing_id)
+		wire_backing_close(&fs->wire, last.backing_id);
+	if (last.fd >= 0)
+		close(last.fd);
 }
 
 void ownfile_release_all(struct wloadfs *fs)
@@ -135,20 +156,13 @@ int ownfile_fd(struct wloadfs *fs, uint32_t index)
 	return fs->own_open[index].fd;
 }
 
-int ownfile_passthrough(struct wloadfs *fs)
+void ownfile_decide(struct wloadfs *fs)
 {
-	bool tried;
+	int id;
 
-	pthread_mutex_lock(&fs->own_lock);
-	tried = fs->passthrough_tried;
-	pthread_mutex_unlock(&fs->own_lock);
-	if (!tried && fs->wire.passthrough && wload_checkpoint_shard_count(fs->ckpt)) {
-		int id = backing_open(fs, wload_checkpoint_shard(fs->ckpt, 0)->fd);
-
-		if (id > 0)
-			wire_backing_close(&fs->wire, id);
-	}
-	LOCK_SCOPE(&fs->own_lock);
-
-	return fs->passthrough_error;
+	if (atomic_load(&fs->passthrough_tried) || !wload_checkpoint_shard_count(fs->ckpt))
+		return;
+	id = backing_open(fs, wload_checkpoint_shard(fs->ckpt, 0)->fd, true);
+	if (id > 0)
+		wire_backing_close(&fs->wire, id);
 }

@@ -15,10 +15,9 @@ void ownfile_release(struct wloadfs *fs, uint32_t index);
 /* Closes what is still open when the session has ended. */
 void ownfile_release_all(struct wloadfs *fs);
 
-/* Whether the kernel takes shards as backing files; tries one where none was opened yet.
- *
- * Returns 0, or the errno with which one was refused. */
-int ownfile_passthrough(struct wloadfs *fs);
+/* Finds out whether the kernel takes shards as backing files (FEATURE_PASSTHROUGH), by trying one,
+ * where none was opened yet. */
+void ownfile_decide(struct wloadfs *fs);
 
 /* The descriptor to serve a READ from; valid while the file is open. */
 int ownfile_fd(struct wloadfs *fs, uint32_t index);

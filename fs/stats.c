@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "fs/ownfile.h"
+#include "fs/residency.h"
 #include "fs/stats.h"
 #include "loader/base/cleanup.h"
-#include "loader/base/pagecache.h"
 #include "loader/base/text.h"
 #include "wloadfs/version.h"
 
@@ -26,7 +26,7 @@ static struct memory look_at_shards(const struct wloadfs *fs)
 		const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, i);
 		uint64_t bytes;
 
-		if (pagecache_bytes(shard->fd, 0, shard->bytes, &bytes) < 0)
+		if (residency_bytes(&fs->features, shard->fd, 0, shard->bytes, &bytes) < 0)
 			m.known = false;
 		m.resident += bytes;
 		m.held += atomic_load(&fs->held_bytes[i]);
@@ -48,25 +48,31 @@ static uint64_t daemon_resident(const struct wloadfs *fs)
 static void add_shards_mode(struct text *text, struct wloadfs *fs)
 {
 	static const char *const asked[] = {"auto", "passthrough", "served"};
-	const char *why = NULL;
-	int refused = ownfile_passthrough(fs);
+	const char *why = feature_why(&fs->features, FEATURE_PASSTHROUGH);
 
-	if (fs->shards_mode == SHARDS_SERVED)
-		why = "asked for";
-	else if (!fs->wire.passthrough)
-		why = "the kernel does not offer passthrough";
-	else if (refused)
-		why = strerror(refused);
 	text_printf(text, "  \"shards\": {\"asked\": \"%s\", \"mode\": \"%s\", \"why\": ",
 		    asked[fs->shards_mode], why ? "served" : "passthrough");
 	if (why)
 		text_json_string(text, why);
 	else
 		text_printf(text, "null");
-	text_printf(text, ", \"passthrough_opens\": %" PRIu32 ", \"served_opens\": %" PRIu32 "},\n",
-		    atomic_load(&fs->passthrough_opens), atomic_load(&fs->served_opens));
-	text_printf(text, "  \"tensor_files\": \"%s\",\n",
-		    fs->wire.direct_mmap ? "direct" : "cached");
+	text_printf(text,
+		    ", \"passthrough_opens\": %" PRIu32 ", \"served_opens\": %" PRIu32
+		    ", \"registrations\": %" PRIu32 "},\n",
+		    atomic_load(&fs->passthrough_opens), atomic_load(&fs->served_opens),
+		    atomic_load(&fs->registrations));
+}
+
+static void add_features(struct text *text, struct wloadfs *fs)
+{
+	ownfile_decide(fs);
+	add_shards_mode(text, fs);
+	text_printf(text, "  \"tensor_files\": \"%s\",\n  \"bulk_invalidation\": %s,\n",
+		    feature_on(&fs->features, FEATURE_DIRECT_MMAP) ? "direct" : "cached",
+		    feature_on(&fs->features, FEATURE_EPOCH) ? "true" : "false");
+	text_printf(text, "  \"features\": ");
+	features_json(&fs->features, text);
+	text_printf(text, ",\n");
 }
 
 static void add_counts(struct text *text, struct wloadfs *fs)
@@ -112,9 +118,7 @@ char *stats_json(struct wloadfs *fs, size_t *ret_len)
 		    wload_checkpoint_shard_count(fs->ckpt));
 	add_counts(&text, fs);
 	add_memory(&text, fs);
-	add_shards_mode(&text, fs);
-	text_printf(&text, "  \"bulk_invalidation\": %s,\n",
-		    atomic_load(&fs->has_epoch) ? "true" : "false");
+	add_features(&text, fs);
 	text_printf(&text, "  \"kernel_protocol\": \"7.%" PRIu32 "\",\n  \"libfuse\": \"%s\"\n}\n",
 		    fs->wire.kernel_minor, fuse_pkgversion());
 	if (text.failed)

@@ -178,17 +178,19 @@ static mode_t file_mode(const struct wloadfs *fs, mode_t behind, gid_t gid)
 	return 0600 | (others_mode(fs, behind, gid) & 0044);
 }
 
-static int stat_tensor(const struct wloadfs *fs, struct node node, struct stat *st)
+static int stat_tensor(const struct wloadfs *fs, struct node node, bool by_handle, struct stat *st)
 {
 	struct wload_tensor tensor = wload_inventory_tensor(fs->inv, node.index);
 	const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, tensor.shard);
 	uint64_t header = node.kind == NODE_NPY ? npy_header_len(&tensor) : 0;
 	bool gone = consumed_has(&fs->consumed, node.index);
 
-	/* fstat() and stat() are one request. While a consumed tensor is open fstat() must work,
-	 * and the names fail by being looked up again; without the epoch notification stat() comes
-	 * first. */
-	if (gone && (atomic_load(&fs->tensor[node.index].opens) == 0 || !fs->has_epoch))
+	/* fstat() and stat() are one request, without a handle. While a consumed tensor is open
+	 * fstat() must work, and the names fail by being looked up again; without the epoch
+	 * notification stat() comes first. A cached read() brings its handle. */
+	if (gone && !by_handle &&
+	    (atomic_load(&fs->tensor[node.index].opens) == 0 ||
+	     !feature_on(&fs->features, FEATURE_EPOCH)))
 		return -ENOENT;
 	set_file(st, fs->shard_mode[tensor.shard], header + tensor.bytes);
 	st->st_nlink = gone ? 0 : node.kind == NODE_TENSOR ? 2 : 1;
@@ -223,7 +225,7 @@ static int stat_control(const struct wloadfs *fs, enum control_file file, struct
 	return 0;
 }
 
-int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret)
+int tree_stat(const struct wloadfs *fs, struct node node, bool by_handle, struct stat *ret)
 {
 	struct stat st = {
 		.st_ino = node_id(node),
@@ -240,7 +242,7 @@ int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret)
 		break;
 	case NODE_TENSOR:
 	case NODE_NPY:
-		r = stat_tensor(fs, node, &st);
+		r = stat_tensor(fs, node, by_handle, &st);
 		break;
 	case NODE_CONTROL:
 		r = stat_control(fs, (enum control_file)node.index, &st);

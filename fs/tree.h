@@ -17,8 +17,10 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
 
 /* Attributes, as stat() shows them. A consumed tensor that is still open has st_nlink 0.
  *
+ * by_handle  asked for by way of an open file, so that it need not be told from a name
+ *
  * Returns 0, or -ENOENT for a tensor that is consumed and not open. */
-int tree_stat(const struct wloadfs *fs, struct node node, struct stat *ret);
+int tree_stat(const struct wloadfs *fs, struct node node, bool by_handle, struct stat *ret);
 
 bool tree_is_folder(const struct wloadfs *fs, struct node node);
 

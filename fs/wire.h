@@ -2,8 +2,12 @@
 #ifndef WLOADFS_WIRE_H
 #define WLOADFS_WIRE_H
 
-/* What the kernel's FUSE protocol has and this libfuse does not: passthrough, mmap on direct I/O,
- * the epoch notification. One file for each way to reach it; wire_314.c for libfuse 3.13 to 3.16.
+/* What is agreed with the kernel when a mount begins, and what its FUSE protocol has that not every
+ * libfuse does: passthrough, mmap on direct I/O, the epoch notification.
+ *
+ * wire.c has what all releases share. Two ways to passthrough and mmap are beside it, of which the
+ * Makefile takes the one for the libfuse that it finds: wire_314.c (3.13 to 3.16, without an API)
+ * and wire_317.c (3.17 and later, with one).
  *
  * Protocol: Linux include/uapi/linux/fuse.h; Documentation/filesystems/fuse/fuse-passthrough.rst.
  */
@@ -13,16 +17,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What to ask the kernel for, and, once it answered, what it granted. */
+#include "fs/features.h"
+
 struct wire {
-	bool want_passthrough;
-	bool want_direct_mmap;
-	bool passthrough;      /* granted: backing files may be tried */
-	bool direct_mmap;      /* granted: MAP_SHARED works on direct I/O files */
-	bool parallel_dirops;  /* offered */
-	uint32_t kernel_minor; /* of protocol version 7; 0 before INIT */
+	struct features *features; /* borrowed; what is unwanted is not asked for */
 	struct fuse_session *session;
-	uint64_t init_unique; /* of the INIT request while it is under way */
+	uint32_t kernel_minor; /* of protocol version 7; 0 before INIT */
+
+	/* of wire_314.c: the INIT request while it is under way */
+	uint64_t init_unique;
+	uint32_t offered2; /* its flags2 */
 };
 
 /* Attaches to a mounted session, before its loop. The session's userdata must be the wire's owner,
@@ -31,6 +35,9 @@ int wire_attach(struct wire *wire, struct fuse_session *session);
 
 /* Finds the wire in the session's userdata; provided by the user of this module. */
 struct wire *wire_of(void *userdata);
+
+/* Agrees on everything with the kernel; libfuse's init calls it. */
+void wire_negotiate(struct wire *wire, struct fuse_conn_info *conn);
 
 /* Registers a file to be read by the kernel itself.
  *
@@ -45,5 +52,24 @@ int wire_reply_open(fuse_req_t req, const struct fuse_file_info *fi, int backing
 /* Makes the kernel look up every name again (FUSE_NOTIFY_INC_EPOCH, Linux 6.16, takes no folder's
  * lock). Returns 0, or -EINVAL where the kernel does not have it. */
 int wire_increment_epoch(const struct wire *wire);
+
+/* ---- between wire.c and the ways ---- */
+
+/* A shard on overlayfs is one level deep itself, and FUSE's own is on top of that. */
+#define WIRE_STACK_DEPTH 2u
+
+/* A feature that is agreed on by bits of conn->capable and conn->want. */
+struct wire_capability {
+	enum feature feature;
+	unsigned int bits; /* FUSE_CAP_… */
+};
+
+/* Asks for each that is wanted and offered, declines the others. `want`, though deprecated for
+ * `want_ext`, is what every release has, and all of these bits fit in it. */
+void wire_ask(struct wire *wire, struct fuse_conn_info *conn, const struct wire_capability *list,
+	      size_t count);
+
+/* The way's part of wire_negotiate(): passthrough and mmap on direct I/O. */
+void wire_negotiate_way(struct wire *wire, struct fuse_conn_info *conn);
 
 #endif

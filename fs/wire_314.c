@@ -12,9 +12,7 @@
  *
  * Layouts and numbers: Linux include/uapi/linux/fuse.h, protocol 7.40. */
 
-#include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,9 +26,7 @@
 #define OPEN_DIRECT_IO	     (1u << 0)
 #define OPEN_KEEP_CACHE	     (1u << 1)
 #define OPEN_PASSTHROUGH     (1u << 7)
-#define NOTIFY_INC_EPOCH     8
 #define MINOR_OF_PASSTHROUGH 40u
-#define STACK_DEPTH	     2u /* a shard on overlayfs is one level deep itself */
 
 struct wire_in_header {
 	uint32_t len, opcode;
@@ -64,19 +60,10 @@ struct wire_open_out {
 	int32_t backing_id;
 };
 
-struct wire_backing_map {
-	int32_t fd;
-	uint32_t flags;
-	uint64_t padding;
-};
-
-#define IOC_BACKING_OPEN  _IOW(229, 1, struct wire_backing_map)
-#define IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
-
 /* Set around fuse_reply_open(): the reply that this thread writes next is to carry it. */
 static __thread int pending_backing;
 
-/* Reads the kernel's offer out of an INIT request. */
+/* Keeps the kernel's offer out of an INIT request, for wire_negotiate_way(). */
 static void see_init(struct wire *wire, const char *request, size_t len)
 {
 	struct wire_in_header header;
@@ -87,13 +74,8 @@ static void see_init(struct wire *wire, const char *request, size_t len)
 		return;
 	if (len >= sizeof(header) + sizeof(init))
 		memcpy(&init, request + sizeof(header), sizeof(init));
-	wire->kernel_minor = init.minor;
 	wire->init_unique = header.unique;
-	wire->parallel_dirops = init.flags & INIT_PARALLEL_DIROPS;
-	if (!(init.flags & INIT_EXT))
-		init.flags2 = 0;
-	wire->passthrough = wire->want_passthrough && init.flags2 & INIT2_PASSTHROUGH;
-	wire->direct_mmap = wire->want_direct_mmap && init.flags2 & INIT2_DIRECT_IO_MMAP;
+	wire->offered2 = init.flags & INIT_EXT ? init.flags2 : 0;
 }
 
 static ssize_t wire_read(int fd, void *buf, size_t len, void *userdata)
@@ -106,19 +88,32 @@ static ssize_t wire_read(int fd, void *buf, size_t len, void *userdata)
 	return n;
 }
 
+void wire_negotiate_way(struct wire *wire, struct fuse_conn_info *conn)
+{
+	(void)conn;
+	if (!(wire->offered2 & INIT2_PASSTHROUGH))
+		feature_off(wire->features, FEATURE_PASSTHROUGH, FEATURE_MISSING);
+	if (!(wire->offered2 & INIT2_DIRECT_IO_MMAP))
+		feature_off(wire->features, FEATURE_DIRECT_MMAP, FEATURE_MISSING);
+}
+
 static void amend_init(const struct wire *wire, const struct iovec *from, struct wire_init_out *out)
 {
+	bool passthrough = feature_on(wire->features, FEATURE_PASSTHROUGH);
+	bool direct_mmap = feature_on(wire->features, FEATURE_DIRECT_MMAP);
+
 	memset(out, 0, sizeof(*out));
 	memcpy(out, from->iov_base, from->iov_len < sizeof(*out) ? from->iov_len : sizeof(*out));
-	out->flags |= wire->parallel_dirops ? INIT_PARALLEL_DIROPS : 0;
-	if (!wire->passthrough && !wire->direct_mmap)
+	if (feature_on(wire->features, FEATURE_PARALLEL_DIROPS))
+		out->flags |= INIT_PARALLEL_DIROPS;
+	if (!passthrough && !direct_mmap)
 		return;
 	out->flags |= INIT_EXT;
-	if (wire->direct_mmap)
+	if (direct_mmap)
 		out->flags2 |= INIT2_DIRECT_IO_MMAP;
-	if (wire->passthrough) {
+	if (passthrough) {
 		out->flags2 |= INIT2_PASSTHROUGH;
-		out->max_stack_depth = STACK_DEPTH;
+		out->max_stack_depth = WIRE_STACK_DEPTH;
 	}
 	if (out->minor < MINOR_OF_PASSTHROUGH)
 		out->minor = MINOR_OF_PASSTHROUGH;
@@ -155,21 +150,6 @@ int wire_attach(struct wire *wire, struct fuse_session *session)
 	return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }
 
-int wire_backing_open(const struct wire *wire, int fd)
-{
-	struct wire_backing_map map = {.fd = fd};
-	int id = ioctl(fuse_session_fd(wire->session), IOC_BACKING_OPEN, &map);
-
-	return id < 0 ? -errno : id;
-}
-
-void wire_backing_close(const struct wire *wire, int backing_id)
-{
-	uint32_t id = (uint32_t)backing_id;
-
-	(void)ioctl(fuse_session_fd(wire->session), IOC_BACKING_CLOSE, &id);
-}
-
 int wire_reply_open(fuse_req_t req, const struct fuse_file_info *fi, int backing_id)
 {
 	int r;
@@ -178,13 +158,4 @@ int wire_reply_open(fuse_req_t req, const struct fuse_file_info *fi, int backing
 	r = fuse_reply_open(req, fi);
 	pending_backing = 0;
 	return r;
-}
-
-int wire_increment_epoch(const struct wire *wire)
-{
-	struct wire_out_header notify = {.len = sizeof(notify), .error = NOTIFY_INC_EPOCH};
-
-	if (write(fuse_session_fd(wire->session), &notify, sizeof(notify)) < 0)
-		return -errno;
-	return 0;
 }
