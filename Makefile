@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# One file for everything; variants side by side in build/VARIANT/ (BUILD=release|asan|tsan).
+# One file for everything; variants side by side in build/VARIANT/ (BUILD=release|asan|tsan, and
+# fuse317 by `make test-fuse317`).
 
 BUILD  ?= release
 PREFIX ?= /usr/local
@@ -13,11 +14,16 @@ CC      ?= gcc
 OBJCOPY ?= objcopy
 PKGCONF ?= pkg-config
 
+# ---- libfuse: which way to passthrough (fs/wire.h) is for the one that is here ------------------
+FUSE_VERSION := $(shell $(PKGCONF) --modversion fuse3 2>/dev/null)
+fuse_is       = $(shell $(PKGCONF) --atleast-version=$(1) fuse3 2>/dev/null && echo yes)
+WIRE_SRC     := $(if $(call fuse_is,3.17),fs/wire_317.c,$(if $(call fuse_is,3.13),fs/wire_314.c))
+
 # ---- what is built from what --------------------------------------------------------------------
 LIB_SRCS   := $(sort $(wildcard loader/base/*.c loader/checkpoint/*.c loader/plan/*.c \
                                 loader/pipeline/*.c loader/device/*.c loader/mount/*.c))
 CLI_SRCS   := $(sort $(wildcard loader/cli/*.c))
-FS_SRCS    := $(sort $(wildcard fs/*.c))
+FS_SRCS    := $(sort $(filter-out fs/wire_%,$(wildcard fs/*.c)) $(WIRE_SRC))
 UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
@@ -57,13 +63,15 @@ OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
                -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
+OPT_fuse317 := $(OPT_release)
 OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
 SAN_asan    := -fsanitize=address,undefined
 SAN_tsan    := -fsanitize=thread
 SAN_fuzz    := -fsanitize=address,undefined
 JSONC_CFLAGS = $(shell $(PKGCONF) --cflags json-c)
 JSONC_LIBS   = $(shell $(PKGCONF) --libs json-c)
-FUSE_CFLAGS  = $(shell $(PKGCONF) --cflags fuse3)
+FUSE_CFLAGS  = $(if $(WIRE_SRC),$(shell $(PKGCONF) --cflags fuse3),$(error libfuse 3.13 or later is \
+               needed, and $(PKGCONF) finds $(or $(FUSE_VERSION),none); Debian: libfuse3-dev))
 FUSE_LIBS    = $(shell $(PKGCONF) --libs fuse3)
 # The caller's CPPFLAGS, CFLAGS and LDFLAGS come last.
 ALL_CPPFLAGS  = -D_GNU_SOURCE -Iinclude -I. $(CPPFLAGS)
@@ -78,13 +86,13 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help clean check check-clang test demo install tests bench benches format fuzz fuzzers FORCE
+.PHONY: all help clean check check-clang test test-fuse317 demo install tests bench benches format fuzz fuzzers FORCE
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
 	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA ($(CUDA_NOTE)): wload loads to host memory only")
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 # ---- compile ------------------------------------------------------------------------------------
 $(O)/loader/checkpoint/%.o: ALL_CFLAGS += -Wconversion
@@ -94,7 +102,7 @@ $(O)/fs/%.o: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 
 # What everything is built with and of; it changes only when one of them does, and objects with it.
 BUILT_WITH := $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(CUDA_CFLAGS) $(CUDA_LIBS) \
-              $(LIB_SRCS) $(CLI_SRCS) $(FS_SRCS)
+              $(LIB_SRCS) $(CLI_SRCS) $(FS_SRCS) $(FUSE_VERSION)
 $(O)/built-with: export BUILT_WITH := $(BUILT_WITH)
 $(O)/built-with: FORCE
 	@mkdir -p $(@D)
@@ -193,6 +201,9 @@ test: ## install what is missing, build, run every test; TESTS='test_run 20' tak
 	@scripts/install-deps --tests
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@BUILD=$(BUILD) scripts/run-tests $(TESTS)
+
+test-fuse317: ## the mount's tests on libfuse 3.17, built from Debian 13's source
+	@scripts/test-libfuse317 $(TESTS)
 
 check: ## format, comments, SPDX, shellcheck, man pages, layers
 	@scripts/install-deps --tests

@@ -16,6 +16,29 @@ setup() {
 	assert_output --partial "$version"
 }
 
+# pretend_libfuse VERSION: what pkg-config is to find.
+pretend_libfuse() {
+	printf 'Name: fuse3\nDescription: none\nVersion: %s\n' "$1" >"$BATS_TEST_TMPDIR/fuse3.pc"
+	export PKG_CONFIG_PATH=$BATS_TEST_TMPDIR
+}
+
+@test "make: takes the way to passthrough that is for the libfuse it finds" {
+	for pair in 3.13.0:314 3.16.2:314 3.17.0:317 3.18.1:317; do
+		pretend_libfuse "${pair%:*}"
+		run -0 make -n -C "$WL_ROOT" BUILD=none build/none/fs.a
+		assert_output --partial "fs/wire_${pair#*:}.c"
+		assert_equal "$(grep -o 'wire_3[0-9]*\.c' <<<"$output" | sort -u | wc -l)" 1
+	done
+}
+
+@test "make: says which libfuse is needed" {
+	pretend_libfuse 3.12.0
+	run -2 make -n -C "$WL_ROOT" BUILD=none build/none/fs.a
+	assert_output --partial 'libfuse 3.13 or later is needed, and pkg-config finds 3.12.0'
+	run -2 make -n -C "$WL_ROOT" BUILD=none PKGCONF=false build/none/fs.a
+	assert_output --partial 'is needed, and false finds none'
+}
+
 @test "make-checkpoint: DeepSeek-R1-FP4 has its tensors and bytes" {
 	run -0 "$MAKE_CHECKPOINT" --list
 	assert_line --regexp '^deepseek-r1-fp4 .* 180364 tensors +423605060024 bytes$'
