@@ -10,6 +10,7 @@ setup() {
 	require fuse root
 	wl_paths
 	T=$MNT/tensors
+	STATS=$MNT/.wload/stats.json
 }
 
 # Mounts of other kinds too; a loop device goes with its mount.
@@ -97,4 +98,96 @@ assert_consumed_away() {
 	wl_mount "$BATS_TEST_TMPDIR/merged/ckpt" "$MNT"
 	assert_consumed_away "$BATS_TEST_TMPDIR/upper/ckpt"
 	wl_umount "$MNT"
+}
+
+@test "overlayfs: a checkpoint in an image's layers is passed through" {
+	require disk
+	require_plain_folder
+	fill "$BATS_TEST_TMPDIR/lower/ckpt"
+	mkdir "$BATS_TEST_TMPDIR/other"
+	overlay merged "$BATS_TEST_TMPDIR/other" "$BATS_TEST_TMPDIR/lower"
+	require_passthrough
+	wl_mount "$BATS_TEST_TMPDIR/merged/ckpt" "$MNT" -o shards=passthrough
+	assert_served_right "$BATS_TEST_TMPDIR/lower/ckpt"
+	assert_equal "$(jq -c '.shards | [.mode, .why, .served_opens]' "$STATS")" \
+		'["passthrough",null,0]'
+	assert_consumed_away "$BATS_TEST_TMPDIR/lower/ckpt"
+	wl_umount "$MNT"
+}
+
+@test "overlayfs: layers on layers are too deep for passthrough: served, and said so" {
+	require disk
+	require_plain_folder
+	fill "$BATS_TEST_TMPDIR/lower/ckpt"
+	mkdir "$BATS_TEST_TMPDIR"/{other,another}
+	overlay merged "$BATS_TEST_TMPDIR/other" "$BATS_TEST_TMPDIR/lower"
+	overlay twice "$BATS_TEST_TMPDIR/merged" "$BATS_TEST_TMPDIR/another"
+	require_passthrough
+	wl_mount "$BATS_TEST_TMPDIR/twice/ckpt" "$MNT"
+	assert_served_right "$BATS_TEST_TMPDIR/lower/ckpt"
+	why='the files lie on filesystems that are stacked too deep'
+	assert_equal "$(jq -c '.shards | [.mode, .why, .passthrough_opens]' "$STATS")" \
+		"[\"served\",\"$why\",0]"
+	assert_equal "$(jq -c .features.passthrough "$STATS")" "{\"on\":false,\"why\":\"$why\"}"
+	assert_consumed_away "$BATS_TEST_TMPDIR/lower/ckpt"
+	wl_umount "$MNT"
+	wl_mount "$BATS_TEST_TMPDIR/twice/ckpt" "$MNT" -o shards=passthrough
+	assert_errno ELOOP open-read "$MNT/model-00001-of-00002.safetensors"
+	wl_umount "$MNT"
+}
+
+@test "tmpfs: served right, and consumption is answered" {
+	mkdir "$BATS_TEST_TMPDIR/memory"
+	mount -t tmpfs none "$BATS_TEST_TMPDIR/memory" || skip 'no tmpfs may be mounted'
+	fill "$BATS_TEST_TMPDIR/memory/ckpt"
+	wl_mount "$BATS_TEST_TMPDIR/memory/ckpt" "$MNT"
+	assert_served_right "$BATS_TEST_TMPDIR/memory/ckpt"
+	rm "$T"/*
+	assert_equal "$(count_files "$T")" 0
+	# shellcheck disable=SC2016 # a condition, evaluated there
+	wait_until '[ "$(stats_field held_bytes)" -gt 6000000 ]' # counted exactly once a second
+	assert_equal "$(stats_field evicted_bytes)" 0
+	wl_umount "$MNT"
+}
+
+# on_loop TYPE MKFS…: a filesystem of its own in a file, at $BATS_TEST_TMPDIR/disk.
+on_loop() {
+	local type=$1 image=$BATS_TEST_TMPDIR/image
+	shift
+	command -v "$1" >/dev/null || PATH=$PATH:/usr/sbin:/sbin
+	command -v "$1" >/dev/null || lacks "$type" "no $1 here"
+	truncate -s 320M "$image"
+	"$@" -q "$image"
+	mkdir "$BATS_TEST_TMPDIR/disk"
+	mount -t "$type" -o loop "$image" "$BATS_TEST_TMPDIR/disk" ||
+		lacks "$type" "no $type can be mounted from a loop device here"
+}
+
+# Twice: the caches are as cold the second time as a new mount of the disk makes them.
+assert_right_on_loop() {
+	local from=$BATS_TEST_TMPDIR/disk/ckpt
+
+	require disk
+	fill "$from"
+	wl_mount "$from" "$MNT"
+	assert_served_right "$from"
+	assert_consumed_away "$from"
+	wl_umount "$MNT"
+	umount "$BATS_TEST_TMPDIR/disk"
+	mount -o loop "$BATS_TEST_TMPDIR/image" "$BATS_TEST_TMPDIR/disk"
+	wl_mount "$from" "$MNT"
+	assert_served_right "$from"
+	wl_umount "$MNT"
+	umount "$BATS_TEST_TMPDIR/disk"
+	assert_equal "$(losetup -j "$BATS_TEST_TMPDIR/image")" ''
+}
+
+@test "ext4: on a disk of its own, served right, cold too" {
+	on_loop ext4 mkfs.ext4
+	assert_right_on_loop
+}
+
+@test "xfs: on a disk of its own, served right, cold too" {
+	on_loop xfs mkfs.xfs
+	assert_right_on_loop
 }

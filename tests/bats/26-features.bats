@@ -226,16 +226,6 @@ filtered() {
 	wl_umount "$MNT"
 }
 
-# Skips where the kernel, or who runs this, does not have passthrough anyway.
-require_passthrough() {
-	local why
-	mount_tiny
-	why=$(jq -r .shards.why "$MNT/.wload/stats.json")
-	wl_umount "$MNT"
-	rm -r "$CKPT"
-	[ "$why" = null ] || skip "no passthrough here: $why"
-}
-
 # The number of the request that registers a backing file.
 BACKING_OPEN=0x4010e501
 

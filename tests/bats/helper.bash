@@ -228,6 +228,16 @@ mount_tiny() {
 	wl_mount "$CKPT" "$MNT"
 }
 
+# Skips where the kernel, or who runs this, does not have passthrough anyway.
+require_passthrough() {
+	local why
+	make_tiny tiny-llama "$BATS_TEST_TMPDIR/plain"
+	wl_mount "$BATS_TEST_TMPDIR/plain" "$MNT"
+	why=$(jq -r .shards.why "$MNT/.wload/stats.json")
+	wl_umount "$MNT"
+	[ "$why" = null ] || lacks passthrough "no passthrough here: $why"
+}
+
 # ---- assertions ------------------------------------------------------------------------------
 
 # assert_errno NAME CALL PATH [PATH2]: NAME may be an extended regular expression.
