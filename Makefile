@@ -151,11 +151,14 @@ $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 # ---- tests --------------------------------------------------------------------------------------
 tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
+$(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
+$(O)/tests/test_wire: UNIT_LIBS = $(FUSE_LIBS)
+
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(JSONC_CFLAGS) $(ALL_CFLAGS) -Itests/unit $< -o $@ $(ALL_LDFLAGS) \
-		$(O)/fs.a $(O)/cli.a $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+		$(O)/fs.a $(O)/cli.a $(O)/libwload.a $(UNIT_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
 
 $(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
