@@ -44,6 +44,10 @@ static int read_segment(const struct wloadfs *fs, const struct view_segment *seg
 		memcpy(buf, segment->literal + offset, len);
 		return 0;
 	}
+	/* The shard's descriptor is FADV_RANDOM, so that this leaves single pages, which consuming
+	 * drops. Not RWF_DONTCACHE, which would leave none: the shard's pages are the only copy,
+	 * for every view and process. Measured on 512 MiB, Linux 6.18, ext4: the first pass is as
+	 * fast, each later one ran at 0.5 to 0.9 GB/s from the disk instead of 2.5 to 6. */
 	n = io_read_at(wload_checkpoint_shard(fs->ckpt, segment->shard)->fd, buf, len,
 		       segment->offset + offset);
 	if (n < 0)
