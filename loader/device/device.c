@@ -89,3 +89,9 @@ void device_close(struct device *device)
 	if (device)
 		device->ops->close(device);
 }
+
+void device_run_near(const struct device *device)
+{
+	if (device->cpus_known)
+		(void)sched_setaffinity(0, sizeof(device->cpus), &device->cpus);
+}

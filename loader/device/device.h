@@ -101,6 +101,10 @@ int device_open(const struct device_choice *choice, struct device **ret_device,
 /* NULL is fine. */
 void device_close(struct device *device);
 
+/* Keeps the calling thread to the processors near the device, where some are nearer: memory lies on
+ * the node of the thread that touches it first. */
+void device_run_near(const struct device *device);
+
 /* The address of a byte of parameter memory; defined for the null device's base too. */
 static inline void *device_at(const void *base, uint64_t offset)
 {

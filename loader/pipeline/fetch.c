@@ -13,6 +13,7 @@
 #include "loader/base/untouched.h"
 #include "loader/checkpoint/shards.h"
 #include "loader/pipeline/fetch.h"
+#include "loader/pipeline/memory.h"
 
 #ifndef RWF_DONTCACHE
 #define RWF_DONTCACHE 0x80 /* Linux 6.14, include/uapi/linux/fs.h */
@@ -173,6 +174,8 @@ static int read_vectors(struct fetch *fetch, uint32_t shard, uint64_t offset, st
 int fetch_scatter(struct fetch *fetch, uint32_t shard, uint64_t offset, struct iovec *vectors,
 		  int count, struct wload_error *err)
 {
+	if (fetch->asked == WLOAD_IO_BUFFERED)
+		memory_watch(fetch->memory, shard);
 	return read_vectors(fetch, shard, offset, vectors, count, 0, err);
 }
 
@@ -247,6 +250,8 @@ int fetch_read(struct fetch *fetch, enum way *way, uint32_t shard, uint64_t offs
 		*way = WAY_DROP;
 	}
 	*ret_bytes = slot;
+	if (*way == WAY_DROP || fetch->asked == WLOAD_IO_BUFFERED)
+		memory_watch(fetch->memory, shard);
 	if (*way == WAY_DROP)
 		return read_and_drop(fetch, shard, offset, bytes, slot, err);
 	return read_buffered(fetch, shard, offset, bytes, slot, 0, err);

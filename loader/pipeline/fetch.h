@@ -31,11 +31,14 @@ struct fetch_shard {
 	atomic_bool buffered; /* RWF_DONTCACHE was refused */
 };
 
+struct memory;
+
 struct fetch {
 	const struct wload_checkpoint *ckpt;
 	enum wload_io asked;
 	struct fetch_shard *shards;
 	uint64_t page_bytes;
+	struct memory *memory; /* told of reads that may fill the page cache; may be NULL */
 };
 
 /* Opens each shard a second time for O_DIRECT, where it is to be had.

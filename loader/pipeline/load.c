@@ -20,6 +20,7 @@
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/out_layout.h"
+#include "loader/pipeline/pinned.h"
 #include "loader/pipeline/result.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/source.h"
@@ -42,6 +43,7 @@ struct load {
 	uint64_t resident_before; /* with the device open */
 	struct run run;
 	bool run_open, verifying;
+	struct pinned pinned;
 	pthread_t *readers, finisher;
 	unsigned int readers_started;
 	bool finisher_started;
@@ -51,6 +53,7 @@ static void load_close(struct load *l)
 {
 	if (l->run_open)
 		run_destroy(&l->run);
+	pinned_close(&l->pinned);
 	wload_load_unref(l->result); /* before the plan, which says how large its memory is */
 	if (l->verifying)
 		verify_close(&l->verify);
@@ -90,12 +93,29 @@ static int check_options(const char *path, const struct wload_load_options *opti
 	return 0;
 }
 
+static size_t staging_bytes(const struct slots_shape *shape)
+{
+	return (size_t)shape->readers * shape->slots * shape->slot_bytes;
+}
+
+/* Opens the device, and has the staging made beside what follows. */
 static int open_device(struct load *l, const struct device_choice *choice, struct wload_error *err)
 {
+	const struct wload_load_options *o = l->options;
+	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+	struct slots_machine machine = {.cores = cores(),
+					.cache_bytes = cache > 0 ? (uint64_t)cache : 0};
 	int r = device_open(choice, &l->result->device, err);
 
 	l->resident_before = host_memory_resident(0);
-	return r;
+	if (r < 0)
+		return r;
+	machine.copies = l->result->device->ops->slow_copies;
+	if (slots_shape(o->staging_bytes, o->threads, &machine, &l->run.shape) < 0)
+		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
+				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
+	pinned_begin(&l->pinned, l->result->device, staging_bytes(&l->run.shape));
+	return 0;
 }
 
 /* The checkpoint and what is to be made of it. */
@@ -116,15 +136,10 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 
 static int open_reads(struct load *l, struct wload_error *err)
 {
-	const struct wload_load_options *o = l->options;
-	int r;
+	int r = reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
+			    l->run.shape.slot_bytes, &l->reads, err);
 
-	if (slots_shape(o->staging_bytes, o->threads, cores(), &l->run.shape) < 0)
-		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
-				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
-	r = reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
-			l->run.shape.slot_bytes, &l->reads, err);
-	return r < 0 ? r : fetch_open(&l->fetch, l->source.ckpt, o->io, err);
+	return r < 0 ? r : fetch_open(&l->fetch, l->source.ckpt, l->options->io, err);
 }
 
 static int check_shard(void *ctx, uint32_t shard, struct wload_error *err)
@@ -150,7 +165,7 @@ static int open_consume(struct load *l, struct wload_error *err)
 static int check_memory(const struct load *l, struct wload_error *err)
 {
 	const struct slots_shape *shape = &l->run.shape;
-	uint64_t staging = (uint64_t)shape->readers * shape->slots * shape->slot_bytes;
+	uint64_t staging = staging_bytes(shape);
 	uint64_t bytes = param_memory_all(l->plan);
 	int r = 0;
 
@@ -168,6 +183,7 @@ static int open_finish(struct load *l, struct wload_error *err)
 
 	if (o->verify) {
 		verify_open(&l->verify, l->source.ckpt, l->source.root);
+		l->verify.memory = l->memory;
 		l->verifying = true;
 	}
 	if (l->source.mount && !o->keep && wload_plan_tp(l->plan) == 1)
@@ -181,12 +197,14 @@ static int open_finish(struct load *l, struct wload_error *err)
 static int open_run(struct load *l, struct wload_error *err)
 {
 	struct run *run = &l->run;
+	int r;
 
 	run->ckpt = l->source.ckpt;
 	run->inv = wload_checkpoint_inventory(l->source.ckpt);
 	run->plan = l->plan;
 	run->device = l->result->device;
 	run->reads = &l->reads;
+	l->fetch.memory = l->memory;
 	run->fetch = &l->fetch;
 	run->memory = &l->result->memory;
 	run->verify = l->verifying ? &l->verify : NULL;
@@ -200,7 +218,8 @@ static int open_run(struct load *l, struct wload_error *err)
 	if (!l->readers)
 		return wload_fail(err, ENOMEM, "no memory for %u readers", run->shape.readers);
 	l->run_open = true;
-	return run_init(run, err);
+	r = run_init(run, err);
+	return r < 0 ? r : pinned_wait(&l->pinned, &run->staging, err);
 }
 
 /* Everything that can refuse the load does so here, before a byte is read. */

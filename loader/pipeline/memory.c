@@ -23,7 +23,9 @@
 struct memory {
 	const struct wload_checkpoint *ckpt;
 	uint64_t baseline_bytes;
-	uint64_t *cached_before; /* of each shard */
+	uint64_t *cached_before; /* of each shard that is watched */
+	_Atomic uint8_t *watched;
+	pthread_mutex_t watch_lock; /* held while one is begun to be */
 	int daemon_pid;
 	pthread_t thread;
 	_Atomic uint64_t now, peak;
@@ -45,6 +47,8 @@ static uint64_t cache_added(const struct memory *memory)
 		const struct wload_shard *shard = wload_checkpoint_shard(memory->ckpt, s);
 		uint64_t cached;
 
+		if (!atomic_load(&memory->watched[s]))
+			continue;
 		(void)pagecache_bytes(shard->fd, 0, shard->bytes, &cached);
 		if (cached > memory->cached_before[s])
 			sum += cached - memory->cached_before[s];
@@ -100,9 +104,11 @@ static void *look_on(void *arg)
 
 static void memory_free(struct memory *memory)
 {
+	pthread_mutex_destroy(&memory->watch_lock);
 	pthread_mutex_destroy(&memory->lock);
 	pthread_cond_destroy(&memory->wake);
 	free(memory->cached_before);
+	free(memory->watched);
 	free(memory);
 }
 
@@ -116,17 +122,29 @@ static struct memory *memory_new(const struct wload_checkpoint *ckpt)
 		return NULL;
 	memory->ckpt = ckpt;
 	memory->cached_before = calloc((size_t)shards + 1, sizeof(uint64_t));
+	memory->watched = calloc((size_t)shards + 1, sizeof(*memory->watched));
+	pthread_mutex_init(&memory->watch_lock, NULL);
 	pthread_mutex_init(&memory->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&memory->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	for (uint32_t s = 0; memory->cached_before && s < shards; s++) {
-		const struct wload_shard *shard = wload_checkpoint_shard(ckpt, s);
-
-		(void)pagecache_bytes(shard->fd, 0, shard->bytes, &memory->cached_before[s]);
-	}
 	return memory;
+}
+
+void memory_watch(struct memory *memory, uint32_t shard)
+{
+	const struct wload_shard *s;
+
+	if (!memory || atomic_load_explicit(&memory->watched[shard], memory_order_acquire))
+		return;
+	LOCK_SCOPE(&memory->watch_lock);
+
+	if (atomic_load(&memory->watched[shard]))
+		return;
+	s = wload_checkpoint_shard(memory->ckpt, shard);
+	(void)pagecache_bytes(s->fd, 0, s->bytes, &memory->cached_before[shard]);
+	atomic_store_explicit(&memory->watched[shard], 1, memory_order_release);
 }
 
 int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, int daemon_pid,
@@ -135,7 +153,7 @@ int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, i
 	struct memory *memory = memory_new(ckpt);
 	int error;
 
-	if (!memory || !memory->cached_before) {
+	if (!memory || !memory->cached_before || !memory->watched) {
 		if (memory)
 			memory_free(memory);
 		return wload_fail(err, ENOMEM, "no memory to watch the load's memory");

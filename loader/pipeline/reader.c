@@ -7,7 +7,6 @@
  * uncached ones are not, for blocks off the disk begin and end where parameters do not. */
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "loader/pipeline/fetch.h"
@@ -188,20 +187,14 @@ void *reader_thread(void *arg)
 	struct wload_error err = {0};
 	int code;
 
-	/* Staging lands on the node of the thread that touches it first: this one. */
-	if (run->device->cpus_known)
-		(void)sched_setaffinity(0, sizeof(run->device->cpus), &run->device->cpus);
+	device_run_near(run->device);
+	r.staging = run->staging + staging_bytes * atomic_fetch_add(&run->readers_begun, 1);
 	code = ops->queue_open(run->device, run->shape.slots, &r.queue, &err);
-	if (code == 0)
-		code = ops->staging_alloc(run->device, staging_bytes, &r.staging, &err);
 	if (code == 0)
 		code = read_all(&r, &err);
 	if (code < 0)
 		run_fail(run, code, &err);
-	/* The queue first: copies from the staging may still run. */
-	ops->queue_close(r.queue);
-	if (r.staging)
-		ops->staging_free(run->device, r.staging, staging_bytes);
+	ops->queue_close(r.queue); /* waits: copies from the staging may still run */
 	for (unsigned int i = 0; i < run->shape.slots; i++)
 		reads_batch_free(&r.batches[i]);
 	reads_batch_free(&r.next);

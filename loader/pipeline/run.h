@@ -44,6 +44,7 @@ struct run {
 	struct fetch *fetch; /* how shards are read; shared by the readers */
 	struct param_memory *memory;
 	struct slots_shape shape;
+	uint8_t *staging;	 /* of all readers, one behind the other */
 	struct verify *verify;	 /* NULL: compare nothing; the finisher's */
 	struct out *out;	 /* NULL: write nothing; the finisher's */
 	struct consume *consume; /* NULL: consume nothing; the finisher's */
@@ -54,6 +55,7 @@ struct run {
 	_Atomic uint64_t consumed_bytes, consumed_tensors;
 	atomic_bool stopped;
 
+	atomic_uint readers_begun;
 	pthread_mutex_t walk_lock;
 	struct reads_walk walk; /* under walk_lock */
 

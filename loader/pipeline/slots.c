@@ -6,19 +6,33 @@
 
 #include "loader/pipeline/slots.h"
 
-#define SLOTS_DEFAULT	   2
-#define SLOT_BYTES_DEFAULT ((uint32_t)2 << 20)
-#define READERS_MIN	   4
-#define READERS_MAX	   16
-#define READERS_ASKED_MAX  256
+#define SLOTS_DEFAULT	  2
+#define SLOT_BYTES_PLAIN  ((uint32_t)2 << 20)
+#define SLOT_BYTES_LEAST  ((uint32_t)1 << 20)
+#define READERS_MIN	  4
+#define READERS_MAX	  16
+#define READERS_COPYING	  10
+#define READERS_ASKED_MAX 256
 
-static unsigned int choose_readers(unsigned int readers, unsigned int cores)
+static unsigned int choose_readers(unsigned int readers, const struct slots_machine *machine)
 {
+	unsigned int most = machine->copies ? READERS_COPYING : READERS_MAX;
+
 	if (readers)
 		return readers < READERS_ASKED_MAX ? readers : READERS_ASKED_MAX;
-	if (cores < READERS_MIN)
+	if (machine->cores < READERS_MIN)
 		return READERS_MIN;
-	return cores < READERS_MAX ? cores : READERS_MAX;
+	return machine->cores < most ? machine->cores : most;
+}
+
+static uint32_t choose_slot(unsigned int readers, const struct slots_machine *machine)
+{
+	uint32_t bytes = machine->copies ? SLOT_BYTES_MAX : SLOT_BYTES_PLAIN;
+
+	while (bytes > SLOT_BYTES_LEAST && machine->cache_bytes &&
+	       (uint64_t)readers * SLOTS_DEFAULT * bytes > machine->cache_bytes / 2)
+		bytes /= 2;
+	return bytes;
 }
 
 /* The largest power of two that is at most bytes, within a slot's bounds. */
@@ -31,15 +45,16 @@ static uint32_t slot_size(uint64_t bytes)
 	return size;
 }
 
-int slots_shape(uint64_t staging_bytes, unsigned int readers, unsigned int cores,
+int slots_shape(uint64_t staging_bytes, unsigned int readers, const struct slots_machine *machine,
 		struct slots_shape *ret_shape)
 {
 	uint64_t most =
 		staging_bytes / (2 * (uint64_t)SLOT_BYTES_MIN); /* readers it is enough for */
 
-	readers = choose_readers(readers, cores);
+	readers = choose_readers(readers, machine);
 	if (staging_bytes == 0) {
-		*ret_shape = (struct slots_shape){readers, SLOTS_DEFAULT, SLOT_BYTES_DEFAULT};
+		*ret_shape =
+			(struct slots_shape){readers, SLOTS_DEFAULT, choose_slot(readers, machine)};
 		return 0;
 	}
 	if (most == 0)

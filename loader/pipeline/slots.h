@@ -21,18 +21,26 @@ struct slots_shape {
 #define SLOT_BYTES_MIN ((uint32_t)64 << 10)
 #define SLOT_BYTES_MAX ((uint32_t)4 << 20)
 
+/* What staging is divided for. */
+struct slots_machine {
+	unsigned int cores;
+	uint64_t cache_bytes; /* of the processors' last cache; 0: not known */
+	bool copies;	      /* to a device with memory of its own */
+};
+
 /* Divides staging among readers.
  *
- * staging_bytes  all of it; 0: the default, two slots of 2 MiB a reader. On a 16-core H100 machine
- *                that moved 47 GB/s out of the page cache, of the 52 that copies of 16 MiB reach;
- *                three slots of 1 MiB 44, for a copy of 1 MiB costs the device more; three of 2
- *                MiB no more than two. 64 MiB at most, which stays in that machine's last cache
- * readers        0: one for each of `cores`, at least 4 (uncached files are read by waiting), at
- *                most 16, where that machine's rate stopped growing
+ * staging_bytes  all of it; 0: the default, two slots a reader. Where the device copies they are
+ *                of 4 MiB, as long as all fit half of the last cache, else of 2 or 1: on a 16-core
+ *                H100 machine copies of 4 MiB moved 45 GB/s out of the page cache and from
+ *                O_DIRECT, of 2 MiB 44 and 37, of 1 MiB 35 and 21; all of 16 MiB can 52
+ * readers        0: one for each core, at least 4 (uncached files are read by waiting), at most
+ *                16, to a device that copies 10: 8 reach that rate, and 10 of 8 MiB are 80 MiB,
+ *                with which a load stays below 128 MiB of host memory
  *
  * What is asked for is a bound: too little for that many readers means fewer readers. Returns 0, or
  * -EINVAL when it is not enough for one reader with two slots of SLOT_BYTES_MIN. */
-int slots_shape(uint64_t staging_bytes, unsigned int readers, unsigned int cores,
+int slots_shape(uint64_t staging_bytes, unsigned int readers, const struct slots_machine *machine,
 		struct slots_shape *ret_shape);
 
 struct slots {

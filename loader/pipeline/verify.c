@@ -12,6 +12,7 @@
 #include "loader/base/io.h"
 #include "loader/base/untouched.h"
 #include "loader/checkpoint/names.h"
+#include "loader/pipeline/memory.h"
 #include "loader/pipeline/verify.h"
 
 #define NOTHING_OPEN UINT64_MAX
@@ -99,6 +100,7 @@ int verify_read(struct verify *verify, uint32_t tensor, uint64_t offset, uint8_t
 
 	if (r < 0)
 		return r;
+	memory_watch(verify->memory, t.shard);
 	before = untouched_before(wload_checkpoint_shard(verify->ckpt, t.shard)->fd,
 				  t.offset + offset, n);
 	got = io_read_at(verify->fd, buf, n, at);

@@ -11,9 +11,12 @@
 
 #include "wloadfs/checkpoint.h"
 
+struct memory;
+
 struct verify {
 	const struct wload_checkpoint *ckpt;
-	const char *mount; /* the mount's root, or NULL */
+	const char *mount;     /* the mount's root, or NULL */
+	struct memory *memory; /* told of every read; may be NULL */
 	int fd;
 	uint64_t opened; /* which file fd is: a tensor on a mount, a shard otherwise */
 };

@@ -322,6 +322,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 			  .verify = row->verify ? &verify : NULL,
 			  .consume = &consume};
 
+	run.staging = aligned_alloc(FETCH_BLOCK_MAX, (size_t)4 * 2 * SLOT_BYTES_MIN);
 	verify_open(&verify, ckpt, NULL);
 	if (ok(tap,
 	       reads_build(inv, plan, SLOT_BYTES_MIN, &reads, &err) == 0 &&
@@ -341,6 +342,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 		run_destroy(&run);
 	}
 	consume_close(&consume);
+	free(run.staging);
 	fetch_close(&fetch);
 	verify_close(&verify);
 	param_memory_close(&memory);
