@@ -289,7 +289,8 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
 	struct node node = node_from_id(ino);
 	struct text text CLEANUP(text_free) = {0};
-	int r = is_tensor_file(node) ? xattr_value(fs_of(req), node.index, name, &text) : -ENODATA;
+	int r = is_tensor_file(node) ? xattr_value(fs_of(req), node.index, name, &text)
+				     : xattr_none(name);
 
 	if (r < 0)
 		fuse_reply_err(req, -r);

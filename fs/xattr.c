@@ -9,6 +9,9 @@
 #include "loader/base/text.h"
 #include "wloadfs/mount.h"
 
+/* The one namespace that is ours to fill (xattr(7)). */
+#define USER_PREFIX "user."
+
 /* The attribute holds the checkpoint's own spelling: a NUL is a NUL. */
 static void add_name(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,
 		     struct text *text)
@@ -108,6 +111,11 @@ size_t xattr_list(const char **ret_names)
 	return sizeof(names);
 }
 
+int xattr_none(const char *name)
+{
+	return strncmp(name, USER_PREFIX, strlen(USER_PREFIX)) == 0 ? -ENODATA : -EOPNOTSUPP;
+}
+
 int xattr_value(const struct wloadfs *fs, uint32_t tensor, const char *name, struct text *text)
 {
 	struct wload_tensor t = wload_inventory_tensor(fs->inv, tensor);
@@ -117,5 +125,5 @@ int xattr_value(const struct wloadfs *fs, uint32_t tensor, const char *name, str
 			attributes[i].add(fs, tensor, &t, text);
 			return text->failed ? -ENOMEM : 0;
 		}
-	return -ENODATA;
+	return xattr_none(name);
 }
