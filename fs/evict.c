@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fs/ahead.h"
 #include "fs/evict.h"
 #include "fs/node.h"
 #include "fs/residency.h"
@@ -37,11 +38,14 @@ static uint64_t drop(struct wloadfs *fs, uint32_t shard, struct page_range dead)
 
 	if (dead.lo >= dead.hi)
 		return 0;
-	if (!fs->shard_evictable[shard])
+	if (!fs->shard_evictable[shard]) {
 		(void)residency_bytes(&fs->features, fd, dead.lo, dead.hi, &left);
-	else
-		atomic_fetch_add(&fs->evicted_bytes,
-				 residency_drop(&fs->features, fd, dead.lo, dead.hi, &left));
+		return left;
+	}
+	ahead_pause(fs);
+	atomic_fetch_add(&fs->evicted_bytes,
+			 residency_drop(&fs->features, fd, dead.lo, dead.hi, &left));
+	ahead_resume(fs);
 	return left;
 }
 

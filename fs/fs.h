@@ -41,6 +41,7 @@ struct own_open {
 	uint64_t dev, ino; /* of the file behind it */
 };
 
+struct ahead;
 struct evictor;
 struct control_handle;
 
@@ -54,6 +55,7 @@ struct wloadfs {
 	struct wire wire;
 	struct fuse_session *session;
 	struct evictor *evictor;
+	struct ahead *ahead; /* NULL where nothing is read ahead */
 
 	enum shards_mode shards_mode; /* as asked for */
 	uid_t uid;

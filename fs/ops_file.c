@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "fs/ahead.h"
 #include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/node.h"
@@ -107,8 +108,8 @@ static void make_buffer_key(void)
 	(void)pthread_key_create(&buffer_key, free_buffer);
 }
 
-/* Returns room for len bytes, or NULL. */
-static char *read_buffer(size_t len)
+/* Returns one with room for len bytes and for what is read ahead, or NULL. */
+static struct read_buffer *read_buffer(size_t len)
 {
 	struct read_buffer *buffer;
 
@@ -121,6 +122,8 @@ static char *read_buffer(size_t len)
 			return NULL;
 		}
 	}
+	if (len < AHEAD_PIECE_BYTES)
+		len = AHEAD_PIECE_BYTES;
 	if (buffer->len < len) {
 		free(buffer->buf);
 		buffer->len = 0;
@@ -128,16 +131,23 @@ static char *read_buffer(size_t len)
 		if (buffer->buf)
 			buffer->len = len;
 	}
-	return buffer->buf;
+	return buffer->buf ? buffer : NULL;
 }
 
 static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset, size_t size,
-			   char *buf)
+			   struct read_buffer *buffer, const char **ret_bytes)
 {
-	struct view view CLEANUP(view_free) = {0};
-	int r = view_of(fs, node, &view);
-	ssize_t n = r < 0 ? r : view_read(fs, &view, offset, size, buf);
+	char *before = buffer->buf;
+	ssize_t n = -EAGAIN;
 
+	*ret_bytes = buffer->buf;
+	/* Of cached files the kernel reads ahead itself. */
+	if (feature_on(&fs->features, FEATURE_DIRECT_MMAP))
+		n = ahead_take(fs, node, offset, size, &buffer->buf, ret_bytes);
+	if (buffer->buf != before)
+		buffer->len = AHEAD_PIECE_BYTES;
+	if (n < 0)
+		n = view_read_node(fs, node, offset, size, buffer->buf);
 	/* A descriptor that outlives its tensor reads on, and leaves nothing behind. */
 	if (n > 0 && consumed_has(&fs->consumed, node.index))
 		evict_tensor(fs, node.index);
@@ -148,26 +158,29 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 {
 	struct wloadfs *fs = fs_of(req);
 	struct node node = node_from_id(ino);
-	char *buf;
+	struct read_buffer *buffer;
+	const char *bytes = NULL;
 	ssize_t n;
 
 	if (node.kind == NODE_CONTROL) {
 		control_read(fs, control_of(fi), req, size, (uint64_t)off);
 		return;
 	}
-	buf = read_buffer(size);
-	if (!buf)
+	buffer = read_buffer(size);
+	if (buffer)
+		bytes = buffer->buf;
+	if (!buffer)
 		n = -ENOMEM;
 	else if (node.kind == NODE_OWN)
-		n = io_read_at(ownfile_fd(fs, node.index), buf, size, (uint64_t)off);
+		n = io_read_at(ownfile_fd(fs, node.index), buffer->buf, size, (uint64_t)off);
 	else
-		n = read_tensor(fs, node, (uint64_t)off, size, buf);
+		n = read_tensor(fs, node, (uint64_t)off, size, buffer, &bytes);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
 	}
 	atomic_fetch_add(&fs->bytes_served, (uint64_t)n);
-	fuse_reply_buf(req, buf, (size_t)n);
+	fuse_reply_buf(req, bytes, (size_t)n);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,

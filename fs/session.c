@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/ahead.h"
 #include "fs/evict.h"
 #include "fs/log.h"
 #include "fs/ops.h"
@@ -85,10 +86,12 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
 				  strerror(-r));
 	}
+	(void)ahead_start(fs); /* everything works without */
 	ready(ctx);
 	r = serve(fs, cmdline);
 	signals_stop(signals);
 	evictor_stop(fs);
+	ahead_stop(fs);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
 	return 0;

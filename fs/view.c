@@ -80,3 +80,12 @@ ssize_t view_read(const struct wloadfs *fs, const struct view *view, uint64_t of
 	}
 	return (ssize_t)done;
 }
+
+ssize_t view_read_node(const struct wloadfs *fs, struct node node, uint64_t offset, size_t len,
+		       char *buf)
+{
+	struct view view CLEANUP(view_free) = {0};
+	int r = view_of(fs, node, &view);
+
+	return r < 0 ? r : view_read(fs, &view, offset, len, buf);
+}

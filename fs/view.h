@@ -34,4 +34,8 @@ void view_free(struct view *view);
 ssize_t view_read(const struct wloadfs *fs, const struct view *view, uint64_t offset, size_t len,
 		  char *buf);
 
+/* The same of a tensor's file. */
+ssize_t view_read_node(const struct wloadfs *fs, struct node node, uint64_t offset, size_t len,
+		       char *buf);
+
 #endif

@@ -137,6 +137,63 @@ teardown() {
 	wl_umount "$MNT"
 }
 
+# What is read ahead of readers who go through a file must be what they would have read.
+@test "read: by pieces of any size, turned around or beside others, every byte is its own" {
+	make_tensors "$CKPT" <<<$'a U8 5242905\nb BF16 3000001\nc U8 1048576'
+	wl_mount "$CKPT" "$MNT"
+	seed=${SEED:-$RANDOM}
+	echo "SEED=$seed"
+	run -0 python3 - "$seed" "$CKPT/model.safetensors" "$MNT/.wload/index.jsonl" "$MNT" <<-'PY'
+		import json, mmap, os, random, sys, threading
+		seed, shard, index, mnt = sys.argv[1:]
+		bytes_of = open(shard, "rb").read()
+		rows = [json.loads(line) for line in open(index)][1:]
+		sizes = [262143, 262144, 300001, 1048575, 1048576, 1048577, 3 << 20]
+		wrong = []
+
+		# A buffer inside a page makes two requests of a read, one on a page's border only one.
+		def pread(fd, size, at, aligned):
+		    if not aligned:
+		        return os.pread(fd, size, at)
+		    with mmap.mmap(-1, size) as buffer:
+		        return buffer[:os.preadv(fd, [buffer], at)]
+
+		def walk(rng, path, want):
+		    fd = os.open(path, os.O_RDONLY)
+		    aligned = rng.random() < 0.5
+		    size = rng.choice(sizes)
+		    at = rng.choice([0, 0, rng.randrange(len(want))])
+		    for _ in range(12):
+		        got = pread(fd, size, at, aligned)
+		        if got != want[at:at + size]:
+		            wrong.append((path, at, size, len(got)))
+		        kind = rng.randrange(8)
+		        if kind == 0:
+		            size = rng.choice(sizes)
+		        at = rng.randrange(len(want)) if kind == 1 else 0 if kind == 2 else at + size
+		    os.close(fd)
+
+		def reader(number):
+		    rng = random.Random(f"{seed} {number}")
+		    for _ in range(15):
+		        row = rng.choice(rows)
+		        want = bytes_of[row["offset"]:row["offset"] + row["bytes"]]
+		        path = os.path.join(mnt, "tensors", row["file"])
+		        if rng.random() < 0.3:
+		            path = os.path.join(mnt, "npy", row["file"] + ".npy")
+		            want = open(path, "rb").read(os.path.getsize(path) - row["bytes"]) + want
+		        walk(rng, path, want)
+
+		for count in 1, 4:
+		    threads = [threading.Thread(target=reader, args=(n,)) for n in range(count)]
+		    [t.start() for t in threads]
+		    [t.join() for t in threads]
+		print(wrong)
+	PY
+	assert_output '[]'
+	wl_umount "$MNT"
+}
+
 @test "read: random and parallel, through one descriptor" {
 	mount_tiny
 	seed=${SEED:-$RANDOM}

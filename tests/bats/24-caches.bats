@@ -105,6 +105,43 @@ resident_pages() {
 	wl_umount "$MNT"
 }
 
+# The reader stops half way, so what comes next is being read when the tensor goes.
+@test "caches: nothing is read ahead of a reader once his tensor is consumed" {
+	make_tensors "$CKPT" < <(for i in 1 2 3; do echo "t.$i U8 16000001"; done)
+	mount_clean
+	run -0 python - "$SHARD" "$MNT/.wload" "$T/t.2" <<-'PY'
+		import json, mmap, os, sys, time
+		from resident import Mapped
+		shard, control, path = sys.argv[1:]
+		buffer = mmap.mmap(-1, 1 << 20) # on a page's border, so that a read is one request
+		rows = [json.loads(line) for line in open(f"{control}/index.jsonl")][1:]
+		row = next(row for row in rows if row["name"] == "t.2")
+		begin = (row["offset"] + 4095) // 4096 * 4096
+		end = (row["offset"] + row["bytes"]) // 4096 * 4096
+		consume = os.open(f"{control}/consume", os.O_RDWR)
+		file = os.open(shard, os.O_RDONLY)
+		m = Mapped(shard, begin, end - begin)
+		left = []
+		for i in range(40):
+		    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+		    reader = os.open(path, os.O_RDONLY)
+		    for _ in range(2 + i % 3):
+		        os.readv(reader, [buffer])
+		    if i % 2:
+		        os.unlink(path)
+		    else:
+		        os.write(consume, b"prefix t\n")
+		    until = time.monotonic() + 0.01
+		    while time.monotonic() < until:
+		        left.append(m.resident())
+		    os.close(reader)
+		    os.write(consume, b"restore\n")
+		print(max(left))
+	PY
+	assert_output 0
+	wl_umount "$MNT"
+}
+
 @test "caches: names that the kernel knew are gone with the tensor" {
 	make_tiny tiny-llama "$CKPT"
 	mount_clean
