@@ -4,7 +4,7 @@
 /* A read of cached bytes takes about as long as copying this much more (a third of a microsecond
  * at 10 GB/s); one from a disk as this much more at 1-2 GB/s, with sixteen reads in flight. */
 #define GAP_CACHED_BYTES UINT64_C(4096)
-#define GAP_DISK_BYTES	 (UINT64_C(64) << 10)
+#define GAP_DISK_BYTES	 (UINT64_C(32) << 10)
 
 enum way way_choose(const struct way_facts *facts)
 {
