@@ -18,6 +18,7 @@
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
+#include "loader/base/pagecache.h"
 #include "loader/checkpoint/shards.h"
 
 enum { OTHER_DESCRIPTORS = 256 }; /* what the rest of the process may hold */
@@ -146,11 +147,17 @@ int shard_read_header(struct wload_shard *shard, struct shard_reader *reader,
 		      struct wload_error *err)
 {
 	struct wload_error why = {0};
-	int r = read_header(shard, reader, &why);
+	uint64_t cached = 0;
+	int r;
 
+	/* Of a file that is cached already the header is somebody's: dropping its last page would
+	 * have a load fetch the first tensor from the disk. */
+	(void)pagecache_bytes(shard->fd, 0, 1, &cached);
+	r = read_header(shard, reader, &why);
 	if (r < 0)
 		return wload_fail(err, -r, "shard '%s': %s", shard->path, why.text);
-	drop_header(shard);
+	if (!cached)
+		drop_header(shard);
 	return 0;
 }
 

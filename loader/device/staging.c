@@ -34,6 +34,17 @@ static uint8_t *map_aligned(size_t bytes)
 	return p + head;
 }
 
+/* A huge page at a time: other threads' mmap() waits for what is under way. */
+static void touch_all(uint8_t *base, size_t bytes)
+{
+	for (size_t at = 0; at < bytes; at += HUGE_PAGE_BYTES) {
+		size_t n = bytes - at < HUGE_PAGE_BYTES ? bytes - at : HUGE_PAGE_BYTES;
+
+		if (madvise(base + at, n, MADV_POPULATE_WRITE) < 0)
+			memset(base + at, 0, n);
+	}
+}
+
 int staging_map(size_t bytes, bool populate, uint8_t **ret_base, struct wload_error *err)
 {
 	size_t mapped = page_round(bytes);
@@ -44,8 +55,8 @@ int staging_map(size_t bytes, bool populate, uint8_t **ret_base, struct wload_er
 	if (!base)
 		return wload_fail(err, ENOMEM, "no %zu bytes of host memory", bytes);
 	(void)madvise(base, mapped, MADV_HUGEPAGE);
-	if (populate && madvise(base, mapped, MADV_POPULATE_WRITE) < 0)
-		memset(base, 0, mapped);
+	if (populate)
+		touch_all(base, mapped);
 	*ret_base = base;
 	return 0;
 }

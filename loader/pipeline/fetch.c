@@ -120,6 +120,26 @@ enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, u
 	return way_choose(&facts);
 }
 
+#define SAMPLE_SHARDS 16u
+#define SAMPLE_PLACES 4u
+#define SAMPLE_BYTES  UINT64_C(65536)
+
+bool fetch_mostly_cached(const struct fetch *fetch)
+{
+	uint32_t count = wload_checkpoint_shard_count(fetch->ckpt), cached = 0, looked = 0;
+	uint32_t step = (count + SAMPLE_SHARDS - 1) / SAMPLE_SHARDS;
+
+	for (uint32_t s = 0; s < count; s += step) {
+		const struct wload_shard *shard = wload_checkpoint_shard(fetch->ckpt, s);
+		uint64_t apart = shard->bytes / SAMPLE_PLACES;
+		uint64_t bytes = apart < SAMPLE_BYTES ? apart : SAMPLE_BYTES;
+
+		for (uint32_t i = 0; bytes && i < SAMPLE_PLACES; i++, looked++)
+			cached += fetch_way(fetch, s, i * apart, bytes) == WAY_CACHED;
+	}
+	return cached * 2 > looked;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 static int read_failed(const struct fetch *fetch, uint32_t shard, uint64_t at, int error,

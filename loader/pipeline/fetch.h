@@ -54,6 +54,9 @@ void fetch_close(struct fetch *fetch);
 /* The way to read a range now. Any thread, as the rest. */
 enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes);
 
+/* Would most of it be read out of the page cache? Looks at up to 64 places. */
+bool fetch_mostly_cached(const struct fetch *fetch);
+
 /* Reads a range into a slot.
  *
  * way        how; set to how it was done, where the first was refused

@@ -93,28 +93,40 @@ static int check_options(const char *path, const struct wload_load_options *opti
 	return 0;
 }
 
-static size_t staging_bytes(const struct slots_shape *shape)
-{
-	return (size_t)shape->readers * shape->slots * shape->slot_bytes;
-}
-
-/* Opens the device, and has the staging made beside what follows. */
-static int open_device(struct load *l, const struct device_choice *choice, struct wload_error *err)
+static int shape_slots(struct load *l, bool cached, struct slots_shape *ret_shape,
+		       struct wload_error *err)
 {
 	const struct wload_load_options *o = l->options;
 	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 	struct slots_machine machine = {.cores = cores(),
-					.cache_bytes = cache > 0 ? (uint64_t)cache : 0};
+					.cache_bytes = cache > 0 ? (uint64_t)cache : 0,
+					.copies = l->result->device->ops->slow_copies,
+					.cached = cached};
+
+	if (slots_shape(o->staging_bytes, o->threads, &machine, ret_shape) < 0)
+		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
+				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
+	return 0;
+}
+
+/* Opens the device, and has the staging made beside what follows: enough for either way to divide
+ * it. */
+static int open_device(struct load *l, const struct device_choice *choice, struct wload_error *err)
+{
+	struct slots_shape cached, other;
+	size_t bytes;
 	int r = device_open(choice, &l->result->device, err);
 
 	l->resident_before = host_memory_resident(0);
+	if (r == 0)
+		r = shape_slots(l, true, &cached, err);
+	if (r == 0)
+		r = shape_slots(l, false, &other, err);
 	if (r < 0)
 		return r;
-	machine.copies = l->result->device->ops->slow_copies;
-	if (slots_shape(o->staging_bytes, o->threads, &machine, &l->run.shape) < 0)
-		return wload_fail(err, EINVAL, "%" PRIu64 " bytes of staging are below %" PRIu32,
-				  o->staging_bytes, 2 * SLOT_BYTES_MIN);
-	pinned_begin(&l->pinned, l->result->device, staging_bytes(&l->run.shape));
+	bytes = slots_bytes(&cached);
+	pinned_begin(&l->pinned, l->result->device,
+		     slots_bytes(&other) > bytes ? slots_bytes(&other) : bytes);
 	return 0;
 }
 
@@ -136,10 +148,13 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 
 static int open_reads(struct load *l, struct wload_error *err)
 {
-	int r = reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
-			    l->run.shape.slot_bytes, &l->reads, err);
+	int r = fetch_open(&l->fetch, l->source.ckpt, l->options->io, err);
 
-	return r < 0 ? r : fetch_open(&l->fetch, l->source.ckpt, l->options->io, err);
+	if (r == 0)
+		r = shape_slots(l, fetch_mostly_cached(&l->fetch), &l->run.shape, err);
+	return r < 0 ? r
+		     : reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
+				   l->run.shape.slot_bytes, &l->reads, err);
 }
 
 static int check_shard(void *ctx, uint32_t shard, struct wload_error *err)
@@ -165,7 +180,7 @@ static int open_consume(struct load *l, struct wload_error *err)
 static int check_memory(const struct load *l, struct wload_error *err)
 {
 	const struct slots_shape *shape = &l->run.shape;
-	uint64_t staging = staging_bytes(shape);
+	uint64_t staging = l->pinned.bytes;
 	uint64_t bytes = param_memory_all(l->plan);
 	int r = 0;
 

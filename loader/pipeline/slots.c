@@ -11,12 +11,12 @@
 #define SLOT_BYTES_LEAST  ((uint32_t)1 << 20)
 #define READERS_MIN	  4
 #define READERS_MAX	  16
-#define READERS_COPYING	  10
+#define READERS_DISK	  8
 #define READERS_ASKED_MAX 256
 
 static unsigned int choose_readers(unsigned int readers, const struct slots_machine *machine)
 {
-	unsigned int most = machine->copies ? READERS_COPYING : READERS_MAX;
+	unsigned int most = machine->copies && !machine->cached ? READERS_DISK : READERS_MAX;
 
 	if (readers)
 		return readers < READERS_ASKED_MAX ? readers : READERS_ASKED_MAX;
@@ -27,7 +27,7 @@ static unsigned int choose_readers(unsigned int readers, const struct slots_mach
 
 static uint32_t choose_slot(unsigned int readers, const struct slots_machine *machine)
 {
-	uint32_t bytes = machine->copies ? SLOT_BYTES_MAX : SLOT_BYTES_PLAIN;
+	uint32_t bytes = machine->copies && !machine->cached ? SLOT_BYTES_MAX : SLOT_BYTES_PLAIN;
 
 	while (bytes > SLOT_BYTES_LEAST && machine->cache_bytes &&
 	       (uint64_t)readers * SLOTS_DEFAULT * bytes > machine->cache_bytes / 2)

@@ -8,6 +8,7 @@
  * copies may still run, and how many there are of those. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SLOTS_A_READER_MAX 8
@@ -26,22 +27,28 @@ struct slots_machine {
 	unsigned int cores;
 	uint64_t cache_bytes; /* of the processors' last cache; 0: not known */
 	bool copies;	      /* to a device with memory of its own */
+	bool cached;	      /* most of what will be read is in the page cache */
 };
 
 /* Divides staging among readers.
  *
- * staging_bytes  all of it; 0: the default, two slots a reader. Where the device copies they are
- *                of 4 MiB, as long as all fit half of the last cache, else of 2 or 1: on a 16-core
- *                H100 machine copies of 4 MiB moved 45 GB/s out of the page cache and from
- *                O_DIRECT, of 2 MiB 44 and 37, of 1 MiB 35 and 21; all of 16 MiB can 52
- * readers        0: one for each core, at least 4 (uncached files are read by waiting), at most
- *                16, to a device that copies 10: 8 reach that rate, and 10 of 8 MiB are 80 MiB,
- *                with which a load stays below 128 MiB of host memory
+ * staging_bytes  all of it; 0: the default, two slots a reader, of 2 MiB. From the disk to a device
+ *                that copies they are of 4 MiB, and half as many: on a 16-core H100 machine
+ * O_DIRECT moved 48 GB/s so, and 37 with 16 readers and slots of 2; out of the page cache 16 with 2
+ * moved 45, and 8 to 12 with 4 (more than a core's own cache) 30 to 47. Where they all are more
+ * than half the last cache they are halved, down to 1 MiB readers        0: one for each core, at
+ * least 4 (uncached files are read by waiting), at most 16, from the disk to a device that copies 8
  *
  * What is asked for is a bound: too little for that many readers means fewer readers. Returns 0, or
  * -EINVAL when it is not enough for one reader with two slots of SLOT_BYTES_MIN. */
 int slots_shape(uint64_t staging_bytes, unsigned int readers, const struct slots_machine *machine,
 		struct slots_shape *ret_shape);
+
+/* Bytes of all slots. */
+static inline size_t slots_bytes(const struct slots_shape *shape)
+{
+	return (size_t)shape->readers * shape->slots * shape->slot_bytes;
+}
 
 struct slots {
 	unsigned int count;
