@@ -4,6 +4,7 @@ memory, beside the rates that bound it, measured in the same rounds."""
 
 import json
 
+import ground
 import loaders
 from processes import Failed, last_line
 from table import SCENARIOS
@@ -121,6 +122,9 @@ def run_host(bench, scenario):
     bench.record.note(f"{scenario}/safetensors",
                       "its tensors map the page cache; a byte of each page was read")
     prepare = loaders.warm if scenario == "host-warm" else loaders.cold
+    if not bench.args.quick:
+        bench.say("touching free memory")
+        ground.touch_memory(bench.processes)
     loaders.run_scenario(bench, scenario, SCENARIOS[scenario][1], "cpu", bench.checkpoint("disk"),
                          prepare, [measure_pread(bench, scenario, prepare)])
 
