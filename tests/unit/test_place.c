@@ -103,7 +103,7 @@ static bool all_there(const struct world *w)
 static bool place_row(struct world *w, const struct row *row, struct device *device,
 		      struct wload_error *err)
 {
-	static char names[TENSORS_MAX][16];
+	static char names[TENSORS_MAX][24]; /* any size_t behind the letter */
 	static struct plan_of_tensor tensors[TENSORS_MAX];
 	struct place_slot slot = {.bytes = w->slot};
 	struct reads_walk walk;
