@@ -226,6 +226,30 @@ filtered() {
 	wl_umount "$MNT"
 }
 
+# mincore(2) says "all resident" of a file that is not the caller's to know of.
+@test "features: without cachestat, the cached pages of another user's files are unknown, not all" {
+	require disk root
+	make_tiny tiny-llama "$CKPT"
+	sync -f "$CKPT"
+	chown -R 12345 "$CKPT"
+	printf '#!/bin/sh\nexec setpriv --bounding-set %s "%s" "$@"\n' -fowner,-dac_override \
+		"$WLOADFS" >"$BATS_TEST_TMPDIR/wloadfs"
+	chmod +x "$BATS_TEST_TMPDIR/wloadfs"
+	"$BATS_TEST_TMPDIR/wloadfs" --version || skip 'capabilities cannot be dropped here'
+	for options in no_cachestat rw; do
+		WLOADFS=$BATS_TEST_TMPDIR/wloadfs wl_mount "$CKPT" "$MNT" -o "$options"
+		assert_equal "$(stats_field resident_bytes)" null
+		cat "$T/$NAME" >/dev/null
+		rm "$T/$NAME"
+		assert_equal "$(stats_field resident_bytes) $(stats_field held_bytes)" 'null 0'
+		wl_umount "$MNT"
+	done
+	wl_mount "$CKPT" "$MNT" -o no_cachestat # with every right, it knows
+	cat "$T/lm_head.weight" >/dev/null
+	assert [ "$(stats_field resident_bytes)" -gt 100000 ]
+	wl_umount "$MNT"
+}
+
 # The number of the request that registers a backing file.
 BACKING_OPEN=0x4010e501
 
