@@ -151,7 +151,7 @@ $(O)/wloadfs: $(O)/fs/main.o $(O)/fs.a $(O)/libwload.a
 # ---- tests --------------------------------------------------------------------------------------
 tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
-$(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
+$(O)/tests/test_ahead $(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 $(O)/tests/test_wire: UNIT_LIBS = $(FUSE_LIBS)
 
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
