@@ -16,6 +16,7 @@
  * faults and in unmapping, without which nothing could be evicted.) */
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,9 +261,20 @@ static void *ahead_main(void *arg)
 	return NULL;
 }
 
+/* Those that we may run on: a container, or taskset(1), may have left us few. */
+static unsigned int cpu_count(void)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (unsigned int)CPU_COUNT(&set);
+	return online > 0 ? (unsigned int)online : 1;
+}
+
 int ahead_start(struct wloadfs *fs)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int cpus = cpu_count();
 	struct ahead *ahead;
 	sigset_t all, old;
 	int r = 0;
@@ -273,7 +285,7 @@ int ahead_start(struct wloadfs *fs)
 	if (!ahead)
 		return -ENOMEM;
 	ahead->fs = fs;
-	ahead->streams_max = (unsigned int)cpus / 2;
+	ahead->streams_max = cpus / 2;
 	pthread_mutex_init(&ahead->lock, NULL);
 	pthread_cond_init(&ahead->wanted, NULL);
 	pthread_cond_init(&ahead->done, NULL);

@@ -12,7 +12,7 @@
 /* Room that a caller's buffer has at least; larger READs are not followed. */
 #define AHEAD_PIECE_BYTES (1u << 20)
 
-/* Starts the threads; none where there is one CPU. Returns 0 or -errno. */
+/* Starts the threads; none where there is one CPU for us. Returns 0 or -errno. */
 int ahead_start(struct wloadfs *fs);
 
 /* Ends and frees all of it; does nothing where it never started. Nobody may be reading. */

@@ -195,6 +195,23 @@ static void check_pause(struct tap *tap, struct world *w)
 	   "paused: what was wanted meanwhile is read afterwards");
 }
 
+/* On one CPU a thread beside the worker would only be in its way. */
+static void check_one_cpu(struct tap *tap, struct world *w)
+{
+	cpu_set_t all, one;
+	int cpu = 0;
+
+	ahead_stop(&w->fs);
+	(void)sched_getaffinity(0, sizeof(all), &all);
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+	ok(tap, ahead_start(&w->fs) == 0 && !w->fs.ahead, "one CPU to run on: no threads");
+	(void)sched_setaffinity(0, sizeof(all), &all);
+}
+
 static int world_make(struct world *w, struct wload_error *err)
 {
 	struct llama_tensor tensors[] = {llama_tensor("before", 4097, 1, WLOAD_DTYPE_U8),
@@ -234,6 +251,7 @@ int main(void)
 		check_middle(&tap, &w);
 		check_consumed(&tap, &w);
 		check_pause(&tap, &w);
+		check_one_cpu(&tap, &w);
 	}
 	ahead_stop(&w.fs);
 	ok(&tap, !w.fs.ahead, "stopped");
