@@ -55,9 +55,10 @@
  *
  *    A tensor of one element is whole, as is a tensor whose split dimension (column, row, vocab)
  *    is 1. Heads must divide the dimension; where config.json has a "head_dim" they must be that
- *    large. Tensors that no split rule names are whole if they have at most one dimension;
- *    others, and those of a split module that "leaves" does not list (quantised weights), are
- *    refused with tp > 1, as are rules without "split".
+ *    large; a number that is there must be a whole one from 1 to 2^32 - 1. Tensors that no split
+ *    rule names are whole if they have at most one dimension; others, and those of a split module
+ *    that "leaves" does not list (quantised weights), are refused with tp > 1, as are rules
+ *    without "split".
  * 5. "family" and "model_types" are required, and of a rule all but "leaves", "default" and
  *    "copy_of". Values are non-empty and lists have no value twice; "into" and "from" are
  *    components without dots; no two rules make the same name or split the same module. Limits:
@@ -154,7 +155,7 @@ struct wload_plan_options {
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
  *                how a tensor is split; or a part would begin inside a byte
  *   -E2BIG       tp over WLOAD_TP_MAX, config.json over 16 MiB, the parameters over 2^64 bytes,
- *                a tensor's part over 2^32 pieces
+ *                a tensor's part 2^32 pieces or more
  *   -ENOMEM. */
 WLOAD_API int wload_plan_build(const struct wload_inventory *inv, const char *config,
 			       const struct wload_plan_options *options,

@@ -90,12 +90,15 @@ bool config_flag(const struct config *config, const char *key, bool fallback)
 	return value ? json_object_get_boolean(value) : fallback;
 }
 
-uint64_t config_count(const struct config *config, const char *key)
+bool config_count(const struct config *config, const char *key, uint64_t *ret_count)
 {
 	struct json_object *value = config ? setting(config, key) : NULL;
 	int64_t n = 0;
 
 	if (json_object_is_type(value, json_type_int))
 		n = json_object_get_int64(value);
-	return n > 0 && n <= UINT32_MAX ? (uint64_t)n : 0;
+	if (value && (n < 1 || n > UINT32_MAX))
+		return false;
+	*ret_count = (uint64_t)n;
+	return true;
 }

@@ -25,7 +25,11 @@ const char *config_model_type(const struct config *config);
 /* The truth, as Python sees it, of member `key`, else of "text_config".key, else fallback. */
 bool config_flag(const struct config *config, const char *key, bool fallback);
 
-/* Member `key`, else of "text_config".key, when it is a whole number from 1 to 2^32 - 1; else 0. */
-uint64_t config_count(const struct config *config, const char *key);
+/* Member `key`, else of "text_config".key, as a count of at least one.
+ *
+ * ret_count  0: neither has it, or it is null
+ *
+ * Returns false when it is there and no whole number from 1 to 2^32 - 1. */
+bool config_count(const struct config *config, const char *key, uint64_t *ret_count);
 
 #endif

@@ -139,34 +139,92 @@ static struct range range_of_rows(const struct split *split, uint64_t size)
 	return range;
 }
 
-/* How many heads config.json tells, and how many rows each has.
- *
- * ret_rows  0: it does not say */
-static int count_heads(const struct split *split, const struct wload_tensor *tensor,
-		       const struct along *along, uint64_t *ret_heads, uint64_t *ret_rows,
-		       struct wload_error *err)
-{
-	uint64_t all;
+/* What config.json tells of the heads that a dimension is made of. */
+struct heads {
+	const char *key; /* that told how many */
+	uint64_t count;
+	uint64_t rows; /* of each; 0: it does not say */
+};
 
-	*ret_rows = config_count(split->config, "head_dim");
-	*ret_heads = config_count(split->config, along->heads);
-	if (*ret_heads)
+/* Fails with "… has dimension 0 of 16: split by heads, and config.json WHY". */
+static int fail_heads(const struct split *split, const struct wload_tensor *tensor,
+		      const struct along *along, const char *why, const char *key,
+		      struct wload_error *err)
+{
+	return fail_tensor(split, tensor, EINVAL, err,
+			   "has dimension %" PRIu32 " of %" PRIu64
+			   ", split by heads, and config.json %s '%s'",
+			   along->dim, tensor->shape[along->dim], why, key);
+}
+
+static int ask_count(const struct split *split, const struct wload_tensor *tensor,
+		     const struct along *along, const char *key, uint64_t *ret_count,
+		     struct wload_error *err)
+{
+	if (config_count(split->config, key, ret_count))
 		return 0;
-	if (along->heads_else)
-		*ret_heads = config_count(split->config, along->heads_else);
-	if (!*ret_heads)
+	return fail_heads(split, tensor, along, "has no whole number from 1 to 2^32 - 1 as", key,
+			  err);
+}
+
+/* Where config.json lacks the number there is a default: a guess, which the size of a head must
+ * bear out. */
+static int guess_heads(const struct split *split, const struct wload_tensor *tensor,
+		       const struct along *along, struct heads *heads, struct wload_error *err)
+{
+	uint64_t all = 0;
+	int r = 0;
+
+	heads->key = along->heads_else;
+	if (heads->key)
+		r = ask_count(split, tensor, along, heads->key, &heads->count, err);
+	if (r == 0 && !heads->count)
+		return fail_heads(split, tensor, along, "tells no number as", along->heads, err);
+	if (r == 0 && !heads->rows)
+		r = ask_count(split, tensor, along, "hidden_size", &all, err);
+	if (r < 0)
+		return r;
+	if (!heads->rows && all % heads->count == 0)
+		heads->rows = all / heads->count;
+	return heads->rows ? 0
+			   : fail_heads(split, tensor, along, "tells neither 'head_dim' nor",
+					along->heads, err);
+}
+
+static int count_heads(const struct split *split, const struct wload_tensor *tensor,
+		       const struct along *along, struct heads *heads, struct wload_error *err)
+{
+	int r = ask_count(split, tensor, along, "head_dim", &heads->rows, err);
+
+	heads->key = along->heads;
+	if (r == 0)
+		r = ask_count(split, tensor, along, heads->key, &heads->count, err);
+	if (r < 0 || heads->count)
+		return r;
+	return guess_heads(split, tensor, along, heads, err);
+}
+
+/* How much of a dimension each head has; they must fill it. */
+static int size_heads(const struct split *split, const struct wload_tensor *tensor,
+		      const struct along *along, struct heads *heads, struct wload_error *err)
+{
+	uint64_t size = tensor->shape[along->dim];
+	int r = count_heads(split, tensor, along, heads, err);
+
+	if (r < 0)
+		return r;
+	if (heads->rows && (size % heads->count != 0 || size / heads->count != heads->rows))
 		return fail_tensor(split, tensor, EINVAL, err,
-				   "is split by heads, and config.json tells no number as '%s'",
-				   along->heads);
-	/* The default is a guess, which the size of a head must bear out. */
-	all = config_count(split->config, "hidden_size");
-	if (!*ret_rows && all % *ret_heads == 0)
-		*ret_rows = all / *ret_heads;
-	if (!*ret_rows)
+				   "has dimension %" PRIu32 " of %" PRIu64
+				   ", which is not the %" PRIu64 " heads of config.json ('%s'), "
+				   "of %" PRIu64 " rows each",
+				   along->dim, size, heads->count, heads->key, heads->rows);
+	if (size % heads->count != 0)
 		return fail_tensor(split, tensor, EINVAL, err,
-				   "is split by heads, and config.json tells neither '%s' nor "
-				   "'head_dim'",
-				   along->heads);
+				   "has dimension %" PRIu32 " of %" PRIu64
+				   ", which is not the %" PRIu64 " heads of config.json ('%s')",
+				   along->dim, size, heads->count, heads->key);
+	heads->rows = size / heads->count;
 	return 0;
 }
 
@@ -174,31 +232,26 @@ static int range_of_heads(const struct split *split, const struct wload_tensor *
 			  const struct along *along, struct range *ret_range,
 			  struct wload_error *err)
 {
-	uint64_t size = tensor->shape[along->dim], heads, rows, share;
-	int r = count_heads(split, tensor, along, &heads, &rows, err);
+	struct heads heads = {NULL, 0, 0};
+	int r = size_heads(split, tensor, along, &heads, err);
+	uint64_t share;
 
 	if (r < 0)
 		return r;
-	if (size % heads != 0 || (rows && size / heads != rows))
-		return fail_tensor(split, tensor, EINVAL, err,
-				   "has dimension %" PRIu32 " of %" PRIu64
-				   ", which is not the %" PRIu64 " heads of config.json ('%s')%s",
-				   along->dim, size, heads, along->heads,
-				   rows ? " of 'head_dim' rows each" : "");
-	rows = size / heads;
-	if (heads % split->tp == 0) {
-		share = heads / split->tp * rows;
+	if (heads.count % split->tp == 0) {
+		share = heads.count / split->tp * heads.rows;
 		*ret_range = (struct range){split->rank * share, share};
 		return 0;
 	}
-	if (along->repeats && split->tp % heads == 0) {
-		*ret_range = (struct range){split->rank / (split->tp / heads) * rows, rows};
+	if (along->repeats && split->tp % heads.count == 0) {
+		share = split->tp / heads.count; /* ranks of a head */
+		*ret_range = (struct range){split->rank / share * heads.rows, heads.rows};
 		return 0;
 	}
 	return fail_tensor(split, tensor, EINVAL, err,
 			   "has dimension %" PRIu32 " of %" PRIu64 ": %" PRIu64 " heads ('%s'), of "
 			   "which %" PRIu32 " is no divisor%s",
-			   along->dim, size, heads, along->heads, split->tp,
+			   along->dim, tensor->shape[along->dim], heads.count, heads.key, split->tp,
 			   along->repeats ? " and no multiple" : "");
 }
 
@@ -237,7 +290,7 @@ static int cut(const struct split *split, const struct wload_tensor *tensor, uin
 	if (rows > UINT32_MAX)
 		return fail_tensor(split, tensor, E2BIG, err,
 				   "has dimension %" PRIu32 " in %" PRIu64
-				   " pieces, over our limit of 2^32",
+				   " pieces, over our limit of 2^32 - 1",
 				   dim, rows);
 	part->source.rows = (uint32_t)rows;
 	part->source.src_offset = range.start * bits / 8;

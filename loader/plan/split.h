@@ -26,7 +26,7 @@ struct split_part {
  *
  * Returns 0, -EINVAL when the dimension can't be split for so many ranks, -EOPNOTSUPP when the
  * rules do not say how it is split or its pieces would not be whole bytes, -E2BIG when it would be
- * over 2^32 pieces; each names the rank, the tensor, and the dimension with its size. */
+ * 2^32 pieces or more; each names the rank, the tensor, and the dimension with its size. */
 int split_tensor(const struct split *split, const struct wload_tensor *tensor,
 		 struct split_part *ret_part, struct wload_error *err);
 

@@ -21,6 +21,7 @@ installed tree, in a source tree's build/release, and where the system looks.
 import collections
 import ctypes
 import errno
+import operator
 import os
 import threading
 import weakref
@@ -456,6 +457,14 @@ def _load_rules(path):
     return rules
 
 
+def _whole(name, value, bits, least=0):
+    """A number that C has room for: ctypes would cut off what is more."""
+    value = operator.index(value)
+    if not least <= value < 1 << bits:
+        raise ValueError(f"{name}={value} is not a number from {least} to 2^{bits} - 1")
+    return value
+
+
 def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules=None, out=None,
          staging=0, threads=0, io="auto", progress=None):
     """Loads a mount's root, a checkpoint's folder or one .safetensors file.
@@ -471,19 +480,22 @@ def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules
     io        "auto" (cached bytes from the page cache, others past it), "buffered", "direct"
     progress  called with a Progress about ten times a second, on another thread
 
-    Gives Weights, a dict; raises Error, ImportError where device needs torch."""
+    Gives Weights, a dict; raises Error, ImportError where device needs torch, TypeError and
+    ValueError for arguments that are none of these."""
     device = str(device)
     device = "host" if device == "cpu" else device
     make = _array_maker(device)
     if io not in IO:
         raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
+    numbers = {"staging_bytes": _whole("staging", staging, 64),
+               "threads": _whole("threads", threads, 32),
+               "tp": _whole("tp", tp, 32, 1), "rank": _whole("rank", rank, 32)}
     rules = _load_rules(rules)
     try:
         done = _Call(os.fsencode(path), CLoadOptions(
             device=device.encode(), keep=not consume, verify=verify,
             out_dir=None if out is None else os.fsencode(out), rules=rules,
-            staging_bytes=staging, threads=threads, io=IO.index(io), tp=tp, rank=rank),
-            progress)()
+            io=IO.index(io), **numbers), progress)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

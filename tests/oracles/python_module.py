@@ -176,6 +176,11 @@ def check_rank(folder):
            "a tensor that no rule splits is refused", errno.EOPNOTSUPP)
     raises(wload.Error, lambda: wload.load(folder, device="host", tp=2, rank=2),
            "a rank past the last is refused", errno.EINVAL)
+    for name, number in (("tp", 0), ("tp", -1), ("tp", 2**32 + 1), ("rank", -1), ("rank", 2**32),
+                         ("staging", -1), ("staging", 2**64), ("threads", -1), ("threads", 2**32)):
+        raises(ValueError, lambda n=name, v=number: wload.load(folder, device="host", **{n: v}),
+               f"{name}={number} is refused, not cut off")
+    raises(TypeError, lambda: wload.load(folder, device="host", tp=2.0), "tp=2.0 is refused")
     with tempfile.TemporaryDirectory() as top:
         rules = os.path.join(top, "rules.json")
         with open(rules, "w", encoding="utf-8") as f:
