@@ -48,10 +48,11 @@ def private_and_shared(pids):
     private = shared = 0
     for pid in pids:
         try:
-            now = read_fields(f"/proc/{pid}/status", ("RssAnon", "RssShmem"))
+            now = read_fields(f"/proc/{pid}/status", ("RssAnon", "RssShmem", "HugetlbPages"))
         except (OSError, ValueError, IndexError):
             continue  # it ended
-        private, shared = private + now["RssAnon"], shared + now["RssShmem"]
+        private += now["RssAnon"] + now["HugetlbPages"]  # a pool's huge pages are in no Rss
+        shared += now["RssShmem"]
     return private, shared
 
 

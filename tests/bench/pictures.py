@@ -6,6 +6,7 @@ library. Bars have a scale of their own in each group, since a disk and a GPU's 
 times apart; each bar says its number.
 """
 
+import statistics
 from xml.sax.saxutils import escape
 
 from table import LOADERS, ROWS, SCENARIOS
@@ -58,8 +59,8 @@ def sentence(words):
 
 
 def about(environment):
-    parts = [environment.get(key, "") for key in ("cpu", "gpu", "kernel", "date")]
-    return " · ".join(p for p in parts if p and not p.startswith("none"))
+    parts = [environment.get(key, "") for key in ("run", "cpu", "gpu", "kernel", "date")]
+    return " · ".join(p for p in parts if p and p != "none")
 
 
 # ---- bars ---------------------------------------------------------------------------------------
@@ -70,8 +71,7 @@ def best(values, key):
 
 
 def median(values, key):
-    series = sorted(values.get(key, []))
-    return series[len(series) // 2] if series else None
+    return statistics.median(values[key]) if values.get(key) else None
 
 
 def load_groups(values):

@@ -22,7 +22,19 @@ import statistics
 from typing import NamedTuple, Optional
 
 SCHEMA = 1
-FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")  # results are for others: names of files remain
+# Results are for others: names of files remain, of folders none. Quoted ones may have spaces.
+FOLDERS = re.compile(r"(?<=')/[^'\n]*/(?=[^'/\n]*')|(?<![\w.])/(?:[^\s/'\"]+/)+")
+
+
+def without_folders(told):
+    """The same with no folder in any text."""
+    if isinstance(told, str):
+        return FOLDERS.sub("", told)
+    if isinstance(told, dict):
+        return {key: without_folders(value) for key, value in told.items()}
+    if isinstance(told, (list, tuple)):
+        return [without_folders(value) for value in told]
+    return told
 
 
 class Verdict(NamedTuple):
@@ -87,7 +99,7 @@ class Record:
 
     def lack(self, key, reason):
         """The first reason stays: what follows is its consequence."""
-        words = FOLDERS.sub("", " ".join(str(reason).split()))
+        words = without_folders(" ".join(str(reason).split()))
         self.reasons.setdefault(key, words[:300])
 
     def lack_section(self, rows, section, reason):
@@ -101,7 +113,7 @@ class Record:
         self.notes[key] = text
 
     def detail(self, key, what):
-        self.details.setdefault(key, []).append(what)
+        self.details.setdefault(key, []).append(without_folders(what))
 
     def remember_memory(self, scenario, loader, series):
         """Keeps the run that took the most."""

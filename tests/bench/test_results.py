@@ -117,6 +117,15 @@ class Whole(unittest.TestCase):
                 words = " ".join("".join(e.itertext()) for e in root.iter())
                 self.assertEqual("Page-cached file to host memory" in words, measured)
 
+    def test_pictures_have_the_tables_figures_and_tell_what_run_it_was(self):
+        results = self.results(True)
+        results["environment"].update(run="quick", gpu="none (pretended)")
+        results["values"]["shards/read-1/mount"] = [1.0, 2.0]
+        words = pictures.throughput(results)
+        self.assertIn("1.5 GB/s", words)
+        self.assertIn("quick", words)
+        self.assertIn("pretended", words)
+
     def test_the_run_of_most_memory_is_kept(self):
         kept = self.results(True)["memory"]["host-warm"]["wload"]
         self.assertEqual(max(b for _, b in kept), 1 << 20)
@@ -125,6 +134,13 @@ class Whole(unittest.TestCase):
         record = Record(".", {}, {})
         record.lack("a", "'/some/where/x.json':\n no such file, 1/2 of them")
         self.assertEqual(record.reasons["a"], "'x.json': no such file, 1/2 of them")
+
+    def test_details_name_no_folders_either(self):
+        record = Record(".", {}, {})
+        record.detail("a", {"failed": "fio: cannot open /some/user@1.service/x y",
+                            "why": ["[Errno 30] Read-only: '/sys/fs/a folder/of-1/name'", 1.5]})
+        self.assertEqual(record.details["a"], [{
+            "failed": "fio: cannot open x y", "why": ["[Errno 30] Read-only: 'name'", 1.5]}])
 
     def test_results_are_written_whole(self):
         with tempfile.TemporaryDirectory() as out:
@@ -146,6 +162,16 @@ class Series(unittest.TestCase):
             self.assertEqual(marks[0], 0)
             self.assertGreaterEqual(marks[-1], most)
             self.assertLess(len(marks), 9)
+
+
+class Memory(unittest.TestCase):
+    def test_pages_of_a_pool_count_beside_a_process_own(self):
+        real, memory.read_fields = memory.read_fields, lambda path, names: {
+            name: {"RssAnon": 1, "RssShmem": 10, "HugetlbPages": 100}[name] for name in names}
+        try:
+            self.assertEqual(memory.private_and_shared([1, 2]), (202, 20))
+        finally:
+            memory.read_fields = real
 
 
 class Checks(unittest.TestCase):
