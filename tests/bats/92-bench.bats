@@ -41,7 +41,13 @@ assert_xml() {
 	run -0 python3 "$WL_ROOT/tests/bench/test_results.py"
 }
 
+@test "bench: children, mounts, test files and memory are the run's own" {
+	run -0 python3 "$WL_ROOT/tests/bench/test_running.py"
+}
+
 @test "bench: the mount's sections give figures for both sides" {
+	mv "$WORK" "$WORK here"
+	ln -s "$WORK here" "$WORK" # test files may go through a link, and where a name has a blank
 	run -0 bench --only shards,tensor-files,scale,consume,remove
 	run result '[.rows[] | select(.section == "shards" or .section == "tensor-files" or
 		.section == "scale" or .section == "consume" or .section == "remove") |
@@ -61,8 +67,13 @@ assert_xml() {
 		select(.ours == null or (.against != "" and .theirs == null)) |
 		select(.why == "") | .id] | join(" ")'
 	assert_output ''
-	assert_regex "$(result '.reasons["host-warm/instanttensor"] // "none"')" 'none|GPU|installed'
-	assert_regex "$(result '.reasons["gpu-cached/wload"] // "none"')" 'none|no GPU here'
+	for loader in wload fastsafetensors runai safetensors; do
+		run -0 result ".values[\"host-warm/$loader\"][0] // .reasons[\"host-warm/$loader\"]"
+		assert_regex "$output" '^[0-9.]+$|is not installed'
+	done
+	nvidia-smi -L >/dev/null 2>&1 ||
+		assert_equal "$(result '.reasons["gpu-cached/wload"]')" 'no GPU here'
+	run ! grep -F "$BATS_TEST_TMPDIR" "$OUT"/*
 	assert_equal "$(result '.values["host-warm/pread"] | length')" 1
 	assert_nothing_left
 }
@@ -100,5 +111,11 @@ assert_xml() {
 	assert_output --partial "no section 'nothing'"
 	run -2 bench --size 12
 	assert_output --partial "is no size"
+	run -2 bench --repeat 0
+	assert_output --partial "must be at least 1"
+	run -1 bench --python "$BATS_TEST_TMPDIR/none"
+	assert_output "bench: '$BATS_TEST_TMPDIR/none' is no Python that runs"
+	run -1 bench --out /dev/null
+	assert_output "bench: no results can be written to '/dev/null': File exists"
 	assert_nothing_left
 }

@@ -46,9 +46,10 @@ def read(path):
 
 
 def ask_python(python):
-    """Python's own version, its packages' versions, and which modules can be imported."""
+    """Python's own version, its packages' versions, and which modules can be imported; None where
+    it does not run."""
     out = ask([python, "-c", _ASK_PYTHON, json.dumps([PACKAGES, MODULES])])
-    return json.loads(out) if out else {"python": "?", "packages": {}, "modules": {}}
+    return json.loads(out) if out else None
 
 
 def cpu():
@@ -60,6 +61,30 @@ def cpu():
 def memory_bytes(field):
     found = re.search(rf"^{field}:\s*(\d+) kB", read("/proc/meminfo"), re.M)
     return int(found[1]) * 1024 if found else 0
+
+
+def cgroup_room(root="/sys/fs/cgroup", inside=None):
+    """What memory the cgroup (v2) of this process, and those around it, leave; None: any."""
+    if inside is None:
+        found = re.search(r"^0::(/.*)$", read("/proc/self/cgroup"), re.M)
+        inside = found[1] if found else "/"
+    folder, room = os.path.join(root, inside.strip("/")), None
+    while folder.startswith(root):
+        most, now = (read(os.path.join(folder, "memory." + n)).strip() for n in ("max", "current"))
+        if most.isdigit() and now.isdigit():
+            # Page cache makes way.
+            cache = re.search(r"^file (\d+)$", read(os.path.join(folder, "memory.stat")), re.M)
+            left = int(most) - int(now) + (int(cache[1]) if cache else 0)
+            room = left if room is None else min(room, left)
+        folder = os.path.dirname(folder)
+    return room
+
+
+def memory_available():
+    """Bytes that can be taken, by the machine's count or the cgroup's."""
+    room = cgroup_room()
+    available = memory_bytes("MemAvailable")
+    return available if room is None else max(0, min(available, room))
 
 
 def filesystem(path):

@@ -8,7 +8,7 @@
  * loader's; buffers that are read into again and again are there before.
  *
  *   read    pread() into a thread's one buffer
- *   mmap    a word of each cache line of a shared mapping
+ *   mmap    a byte of each cache line of a shared mapping
  *   direct  read with O_DIRECT; items are whole files
  *   fresh   pread() into new memory, all of which is kept
  *   huge    the same, and huge pages are asked for
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE    2
-#define THREADS_MAX   256u
+#define THREADS_MAX   4096u
 #define CHUNK_DEFAULT ((size_t)1 << 20)
 #define ALIGNMENT     ((size_t)4096)
 #define CACHE_LINE    64

@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import re
 import subprocess
 import time
 
@@ -19,13 +20,28 @@ def fuse_reason():
     return None
 
 
+def point_of(line):
+    """The mount point in a line of mountinfo, where blanks are \\040."""
+    return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), line.split(b" ")[4])
+
+
 def is_mounted(path):
+    # What is above it may be a link; it itself may be a mount that does not answer.
+    above, name = os.path.split(path)
+    real = os.fsencode(os.path.join(os.path.realpath(above), name))
     with open("/proc/self/mountinfo", "rb") as f:
-        return any(line.split(b" ")[4] == os.fsencode(path) for line in f)
+        return any(point_of(line) == real for line in f)
 
 
 def detach(point):
-    _libc.umount2(os.fsencode(point), MNT_DETACH)
+    """A mount whose daemon is gone; without root it is fusermount3's to end."""
+    if _libc.umount2(os.fsencode(point), MNT_DETACH) == 0:
+        return
+    try:
+        subprocess.run(["fusermount3", "-u", "-z", point], stdin=subprocess.DEVNULL, timeout=10,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except (OSError, subprocess.SubprocessError):
+        pass  # whoever looks for the mount still finds it
 
 
 class Mount:

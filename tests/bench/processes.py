@@ -29,6 +29,7 @@ class Processes:
         self.end = time.monotonic() + seconds if seconds else None
         self.live = []
         self.stopping = None  # an exception to end the run with, if it got lost where it was raised
+        self.starting = False  # a child that nobody knows of yet: not the moment to raise
 
     def left(self, want):
         """The seconds that something may take, of those that it wants."""
@@ -48,11 +49,17 @@ class Processes:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
+        self.starting = True
         try:
             process = subprocess.Popen(argv, start_new_session=True, preexec_fn=prepare, **more)
-        except OSError as e:
-            raise Failed(f"cannot run '{os.path.basename(argv[0])}': {e.strerror}") from None
-        self.live.append(process)
+            self.live.append(process)
+        except (OSError, subprocess.SubprocessError) as e:
+            why = getattr(e, "strerror", None) or e
+            raise Failed(f"cannot run '{os.path.basename(argv[0])}': {why}") from None
+        finally:
+            self.starting = False
+        if self.stopping:
+            raise self.stopping
         return process
 
     def run(self, argv, seconds=120, cpu=None, stdin_text=None, check=True, **more):

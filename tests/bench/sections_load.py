@@ -114,8 +114,6 @@ def run_gpu(bench, scenario):
         checkpoint, prepare = bench.checkpoint("sparse"), loaders.cold
     loaders.run_scenario(bench, scenario, SCENARIOS[scenario][1], bench.device, checkpoint,
                          prepare, also)
-    if scenario == "gpu-tmpfs":
-        bench.drop("tmpfs")
 
 
 def run_host(bench, scenario):

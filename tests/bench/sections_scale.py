@@ -13,7 +13,6 @@ from processes import Failed
 
 CACHED_BYTES = 2 << 30
 CACHED_QUICK_BYTES = 16 << 20
-CPU_OF_BOTH = 0
 MIB = 1 << 20
 
 
@@ -35,10 +34,18 @@ def run_names(bench, what, folder, names, cpu=None):
     return told
 
 
+def count_names(bench, folder):
+    """How many names a mount's folder has. A child looks: it can be ended where a mount does not
+    answer, this process could not."""
+    listing = bench.processes.run(["find", folder, "-mindepth", "1", "-maxdepth", "1", "-printf", "."],
+                                  300)
+    return len(listing)
+
+
 def listed(bench, argv, want):
     """The seconds of a listing, which must be whole."""
     seconds = bench.processes.timed(argv, seconds=300, env=dict(os.environ, LC_ALL="C"))
-    count = sum(1 for _ in os.scandir(argv[-1]))
+    count = count_names(bench, argv[-1])
     if count != want:
         raise Failed(f"{count} names listed, want {want}")
     return seconds
@@ -83,13 +90,14 @@ def consume_once(bench, checkpoint, cached, after):
         before = files.warm(part) if cached else files.evict()
         seconds = bench.processes.timed([bench.built("wload"), "consume", mount.point, "--all"])
         left = files.cached()
-        if any(True for _ in os.scandir(mount.path("tensors"))):
+        if count_names(bench, mount.path("tensors")):
             raise Failed("names are left after `wload consume --all`")
         key = consume_key(cached, after)
         bench.record.add(key, seconds)
         bench.record.detail(key, {"cached_before": before, "cached_left": left})
         if cached:
-            bench.record.note(key, f"{before / 2**30:.1f} GiB cached")
+            bench.record.note(key, f"{before / MIB:.0f} MiB cached, {left / MIB:.0f} MiB of them "
+                                   "after it")
 
 
 def run_consume(bench):
@@ -110,7 +118,7 @@ def remove_once(bench, what, mount, names, cpu):
         return told["each_us"] * told["count"] / 1e6
     argv = ["find", tensors, "-type", "f", "-delete"] if what == "find" else ["rm", "-r", modules]
     seconds = bench.processes.timed(argv, seconds=600, cpu=cpu)
-    left = sum(1 for _ in os.scandir(tensors))
+    left = count_names(bench, tensors)
     if left:
         raise Failed(f"{left} names are left")
     return seconds
@@ -123,12 +131,12 @@ def run_remove(bench):
              "noop": lambda cpu: mounts.noop_server(bench, names, cpu)}
     with checkpoint.files() as files:
         files.evict()
-    for how, cpu in (("pinned", CPU_OF_BOTH), ("unpinned", None)):
+    for how, cpu in (("pinned", min(os.sched_getaffinity(0))), ("unpinned", None)):
         for what in ("find", "rm", "unlink"):
             if (what, how) == ("unlink", "unpinned"):
                 continue
-            for _ in range(bench.repeat):
-                for kind, start in kinds.items():
+            for number in range(bench.repeat):
+                for kind, start in sorted(kinds.items(), reverse=number % 2 == 1):
                     key = f"remove/{what}-{how}/{kind}"
                     try:
                         with start(cpu) as mount:

@@ -8,6 +8,7 @@ is known without reading it: that is how a loader's result is checked.
 from fractions import Fraction
 import json
 import os
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -96,7 +97,11 @@ def make(processes, folder, size=None, sparse=False, family=None, layers=None):
     room = os.statvfs(os.path.dirname(folder))
     if not sparse and size and size * 1.1 > room.f_bavail * room.f_frsize:
         raise Failed(f"{size} bytes do not fit where the test files go")
-    processes.run([sys.executable, *argv, folder], seconds=600)
+    try:
+        processes.run([sys.executable, *argv, folder], seconds=600)
+    except Failed:
+        shutil.rmtree(folder, ignore_errors=True)  # half of it would be in the way of the others
+        raise
     checkpoint = Checkpoint(folder, sparse)
     # Written back before anything is timed, or the writing is timed with it.
     with checkpoint.files() as files:
