@@ -60,11 +60,11 @@ def run_safe_open(bench, section):
     with checkpoint.files() as files, mounts.wloadfs(bench, checkpoint) as mount:
         loaders.warm(files)
         rounds = bench.repeat if bench.args.quick else max(SAFE_OPEN_ROUNDS, bench.repeat)
-        rates = json.loads(bench.processes.run(
+        told = json.loads(bench.processes.run(
             [bench.python, os.path.join(loaders.HERE, "peers", "open_all.py"), str(rounds),
              checkpoint.folder, mount.point], 600))
         for side, folder in (("bare", checkpoint.folder), ("mount", mount.point)):
-            for rate in rates[folder]:
+            for rate in told["rates"][folder]:
                 bench.record.add(f"{section}/all/{side}", rate / 1e9)
 
 

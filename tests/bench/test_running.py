@@ -4,15 +4,18 @@
 
 import importlib.machinery
 import importlib.util
+import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import types
 import unittest
 
 sys.dont_write_bytecode = True  # scripts/ is no place for it
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 
 import environment  # noqa: E402
 import mounts  # noqa: E402
@@ -23,7 +26,7 @@ from record import Record  # noqa: E402
 
 
 def bench_script():
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = os.path.dirname(os.path.dirname(HERE))
     loader = importlib.machinery.SourceFileLoader("bench", os.path.join(root, "scripts", "bench"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench", loader))
     loader.exec_module(module)
@@ -134,6 +137,23 @@ class Sections(unittest.TestCase):
             bench.run()
             self.assertEqual(os.listdir(top), [])
         self.assertEqual(bench.record.settings["bytes"], {"gpu-tmpfs": 123, "gpu-cold": 1})
+
+
+class SafeOpen(unittest.TestCase):
+    def test_one_thread_copies(self):
+        torch = ("threads = 8\nuint8 = None\nset_num_threads = lambda n: globals().update(threads=n)\n"
+                 "get_num_threads = lambda: threads\nzeros = lambda n, dtype: None\n")
+        safetensors = ("import contextlib\n@contextlib.contextmanager\n"
+                       "def safe_open(path, framework):\n    yield {}\n")
+        with tempfile.TemporaryDirectory() as top:
+            for name, code in (("torch.py", torch), ("safetensors.py", safetensors),
+                               ("a.safetensors", "")):
+                with open(os.path.join(top, name), "w", encoding="utf-8") as f:
+                    f.write(code)
+            told = subprocess.run(
+                [sys.executable, "-B", os.path.join(HERE, "peers", "open_all.py"), "3", top],
+                env=dict(os.environ, PYTHONPATH=top), capture_output=True, check=True).stdout
+        self.assertEqual(json.loads(told), {"threads": 1, "rates": {top: [0.0, 0.0, 0.0]}})
 
 
 class Files(unittest.TestCase):
