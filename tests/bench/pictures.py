@@ -26,8 +26,10 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .grid { stroke: #8a8f98; stroke-opacity: 0.25; }
 .size { stroke: #8a8f98; stroke-dasharray: 6 4; stroke-width: 1.5; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.onto { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .small { fill: #9198a1; } .bg { fill: #0d1117; }
+  .onto { stroke: #0d1117; }
 }
 """
 
@@ -59,8 +61,13 @@ def sentence(words):
 
 
 def about(environment):
-    parts = [environment.get(key, "") for key in ("run", "cpu", "gpu", "kernel", "date")]
+    parts = [environment.get(key, "") for key in ("cpu", "gpu", "kernel", "date")]
     return " · ".join(p for p in parts if p and p != "none")
+
+
+def title_of(words, environment):
+    """With what has to be known of the run, where there is something."""
+    return f"{words} ({environment['run']})" if environment.get("run") else words
 
 
 # ---- bars ---------------------------------------------------------------------------------------
@@ -115,7 +122,7 @@ def throughput(results):
     for title, bars in [*load_groups(results["values"]), *mount_groups(results["values"])]:
         y, more = bar_group(y, title, bars)
         parts += more
-    return document(y, "Throughput", parts)
+    return document(y, title_of("Throughput", results["environment"]), parts)
 
 
 # ---- host memory over time ----------------------------------------------------------------------
@@ -165,7 +172,7 @@ def curve(series, y, x_most, y_most, name):
 def legend(y, curves):
     parts = []
     for i, (name, series) in enumerate(curves):
-        x, at = 80 + i % 2 * 360, y + i // 2 * 18
+        x, at = 80 + i % 2 * 370, y + i // 2 * 18
         dashes = ' stroke-dasharray="2 3"' if is_variant(name) else ""
         parts += [f'<path class="line" stroke="{colour(name)}"{dashes} d="M{x} {at - 4}h24"/>',
                   text(x + 30, at, f"{LOADERS[name].title}: {size_text(max(b for _, b in series))}"
@@ -178,9 +185,10 @@ def panel(y, title, curves, size):
     y_most = 1.08 * max([size, *(b for _, series in curves for _, b in series), 1])
     at = y + 16 + PANEL_HEIGHT - PANEL_HEIGHT * size / y_most
     parts = [text(16, y, title, kind="group"), *marks(y + 16, x_most, y_most),
-             f'<path class="size" d="M80 {at:.1f}H{WIDTH - RIGHT}"/>',
-             text(WIDTH - RIGHT, at - 5, f"the checkpoint, {size_text(size)}", "end", "small")]
+             f'<path class="size" d="M80 {at:.1f}H{WIDTH - RIGHT}"/>']
     parts += [curve(series, y + 16, x_most, y_most, name) for name, series in curves]
+    parts.append(text(WIDTH - RIGHT, at - 5, f"the checkpoint, {size_text(size)}", "end",
+                      "small onto"))
     y, more = legend(y + 16 + PANEL_HEIGHT + 40, curves)
     return y + PANEL_GAP - 30, parts + more
 
@@ -196,4 +204,4 @@ def memory(results):
         if curves:
             y, more = panel(y, sentence(title), curves, size)
             parts += more
-    return document(y, "Host memory over time", parts)
+    return document(y, title_of("Host memory over time", results["environment"]), parts)

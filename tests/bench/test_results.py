@@ -123,8 +123,12 @@ class Whole(unittest.TestCase):
         results["values"]["shards/read-1/mount"] = [1.0, 2.0]
         words = pictures.throughput(results)
         self.assertIn("1.5 GB/s", words)
-        self.assertIn("quick", words)
+        self.assertIn("<title>Throughput (quick)</title>", words)
         self.assertIn("pretended", words)
+
+    def test_no_curve_runs_over_the_checkpoints_name(self):
+        drawn = pictures.memory(self.results(True))
+        self.assertGreater(drawn.index("the checkpoint, 1 GiB"), drawn.rindex("<polyline"))
 
     def test_the_run_of_most_memory_is_kept(self):
         kept = self.results(True)["memory"]["host-warm"]["wload"]
