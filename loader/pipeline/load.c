@@ -20,7 +20,6 @@
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/out_layout.h"
-#include "loader/pipeline/pinned.h"
 #include "loader/pipeline/result.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/source.h"
@@ -43,7 +42,6 @@ struct load {
 	uint64_t resident_before; /* with the device open */
 	struct run run;
 	bool run_open, verifying;
-	struct pinned pinned;
 	pthread_t *readers, finisher;
 	unsigned int readers_started;
 	bool finisher_started;
@@ -53,7 +51,6 @@ static void load_close(struct load *l)
 {
 	if (l->run_open)
 		run_destroy(&l->run);
-	pinned_close(&l->pinned);
 	wload_load_unref(l->result); /* before the plan, which says how large its memory is */
 	if (l->verifying)
 		verify_close(&l->verify);
@@ -125,7 +122,7 @@ static int open_device(struct load *l, const struct device_choice *choice, struc
 	if (r < 0)
 		return r;
 	bytes = slots_bytes(&cached);
-	pinned_begin(&l->pinned, l->result->device,
+	pinned_begin(&l->result->pinned, l->result->device,
 		     slots_bytes(&other) > bytes ? slots_bytes(&other) : bytes);
 	return 0;
 }
@@ -180,7 +177,7 @@ static int open_consume(struct load *l, struct wload_error *err)
 static int check_memory(const struct load *l, struct wload_error *err)
 {
 	const struct slots_shape *shape = &l->run.shape;
-	uint64_t staging = l->pinned.bytes;
+	uint64_t staging = l->result->pinned.bytes;
 	uint64_t bytes = param_memory_all(l->plan);
 	int r = 0;
 
@@ -234,7 +231,7 @@ static int open_run(struct load *l, struct wload_error *err)
 		return wload_fail(err, ENOMEM, "no memory for %u readers", run->shape.readers);
 	l->run_open = true;
 	r = run_init(run, err);
-	return r < 0 ? r : pinned_wait(&l->pinned, &run->staging, err);
+	return r < 0 ? r : pinned_wait(&l->result->pinned, &run->staging, err);
 }
 
 /* Everything that can refuse the load does so here, before a byte is read. */
@@ -330,6 +327,7 @@ static int run_threads(struct load *l, uint64_t begin, struct wload_error *err)
 		pthread_join(l->readers[i], NULL);
 	if (l->finisher_started)
 		pthread_join(l->finisher, NULL);
+	pinned_drop(&l->result->pinned);
 	ask_progress(l, begin);
 	if (l->run.result < 0) {
 		if (err)

@@ -42,12 +42,26 @@ int pinned_wait(struct pinned *pinned, uint8_t **ret_base, struct wload_error *e
 	return 0;
 }
 
-void pinned_close(struct pinned *pinned)
+static void *drop(void *arg)
 {
-	if (!pinned->device)
-		return;
+	struct pinned *pinned = arg;
+
+	pinned->device->ops->staging_free(pinned->device, pinned->base, pinned->bytes);
+	pinned->base = NULL;
+	return NULL;
+}
+
+void pinned_drop(struct pinned *pinned)
+{
 	join(pinned);
 	if (pinned->base)
-		pinned->device->ops->staging_free(pinned->device, pinned->base, pinned->bytes);
+		pinned->running = pthread_create(&pinned->thread, NULL, drop, pinned) == 0;
+}
+
+void pinned_close(struct pinned *pinned)
+{
+	join(pinned);
+	if (pinned->base)
+		(void)drop(pinned);
 	*pinned = (struct pinned){0};
 }

@@ -153,6 +153,7 @@ void wload_load_unref(struct wload_load *load)
 {
 	if (!load || atomic_fetch_sub(&load->refs, 1) != 1)
 		return;
+	pinned_close(&load->pinned);
 	param_memory_close(&load->memory);
 	device_close(load->device);
 	for (uint32_t i = 0; i < load->warning_count; i++)

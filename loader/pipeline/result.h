@@ -9,11 +9,13 @@
 #include <stdatomic.h>
 
 #include "loader/pipeline/param_memory.h"
+#include "loader/pipeline/pinned.h"
 #include "wloadfs/checkpoint.h"
 
 struct wload_load {
 	atomic_uint refs;
 	struct device *device;
+	struct pinned pinned; /* being freed, when the load has ended */
 	struct param_memory memory;
 	struct wload_report
 		report; /* its strings are owned: device is the device's, the rest here */
