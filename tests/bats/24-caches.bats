@@ -146,6 +146,23 @@ resident_pages() {
 	wl_umount "$MNT"
 }
 
+@test "caches: a descriptor that outlives its tensor leaves nothing cached, also before it is closed" {
+	make_tensors "$CKPT" < <(for i in 1 2 3; do echo "t.$i U8 8000001"; done)
+	mount_clean
+	for file in "$T/t.2" "$MNT/npy/t.3.npy"; do
+		name=$(basename "$file" .npy)
+		exec {held}<"$file"
+		dd bs=1M count=2 status=none <&"$held" >/dev/null
+		rm "$T/$name"
+		assert_equal "$(resident_pages "$name")" 0
+		dd bs=1M status=none <&"$held" >"$BATS_TEST_TMPDIR/rest"
+		assert_equal "$(resident_pages "$name")" 0
+		assert [ "$(stat -c %s "$BATS_TEST_TMPDIR/rest")" -gt 5000000 ]
+		exec {held}<&-
+	done
+	wl_umount "$MNT"
+}
+
 @test "caches: names that the kernel knew are gone with the tensor" {
 	make_tiny tiny-llama "$CKPT"
 	mount_clean
