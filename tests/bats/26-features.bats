@@ -13,12 +13,13 @@ setup() {
 	SHARD=$CKPT/model.safetensors
 	NAME=model.layers.0.mlp.up_proj.weight
 	MODULE=$MNT/modules/model/layers/0/mlp/up_proj/weight
+	HOLDERS=()
 	ALL=(passthrough direct_mmap epoch parallel_dirops readdirplus async_read async_dio
 		explicit_inval large_requests cachestat split)
 }
 
 teardown() {
-	[ -z "${HOLDER-}" ] || kill "$HOLDER" 2>/dev/null || true
+	[ "${#HOLDERS[@]}" = 0 ] || kill "${HOLDERS[@]}" 2>/dev/null || true
 	wl_cleanup
 }
 
@@ -302,12 +303,13 @@ BACKING_OPEN=0x4010e501
 		open(go).read()
 	PY
 	mkfifo "$BATS_TEST_TMPDIR/go"
+	exec {go}<>"$BATS_TEST_TMPDIR/go" # until it is closed, whoever reads it waits
 	before=$(jq .shards.registrations "$MNT/.wload/stats.json")
 	shard=model-00002-of-00004.safetensors
 	for i in 1 2; do
 		python3 "$BATS_TEST_TMPDIR/open.py" "$MNT/$shard" 40 "$BATS_TEST_TMPDIR/go" \
-			"$BATS_TEST_TMPDIR/done.$i" "$CKPT/$shard" 3>&- &
-		holders[i]=$!
+			"$BATS_TEST_TMPDIR/done.$i" "$CKPT/$shard" 3>&- {go}>&- &
+		HOLDERS+=($!)
 	done
 	for i in 1 2; do
 		wait_until "[ -s '$BATS_TEST_TMPDIR/done.$i' ]"
@@ -317,8 +319,9 @@ BACKING_OPEN=0x4010e501
 		"$MNT/.wload/stats.json"
 	# One more when the first process had closed everything before the second began: neither has.
 	assert_output "[$((before + 1)),80,0]"
-	: >"$BATS_TEST_TMPDIR/go" # both read its end
-	wait "${holders[@]}"
+	exec {go}>&- # both read its end
+	wait "${HOLDERS[@]}"
+	HOLDERS=()
 	wait_until "cmp -s '$CKPT/$shard' '$MNT/$shard'"
 	assert_equal "$(jq .shards.registrations "$MNT/.wload/stats.json")" $((before + 2))
 	assert_equal "$(stats_field served_bytes)" 0
