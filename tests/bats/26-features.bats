@@ -327,3 +327,68 @@ BACKING_OPEN=0x4010e501
 	assert_equal "$(stats_field served_bytes)" 0
 	wl_umount "$MNT"
 }
+
+@test "passthrough: opens that come while the first one registers the file wait for that" {
+	require root
+	require_passthrough
+	make_tiny tiny-llama "$CKPT"
+	wl_mount "$CKPT" "$MNT"
+	run -0 python3 - "$MNT/model.safetensors" 1000 <<-'PY'
+		import mmap, os, signal, struct, sys
+		path, rounds = sys.argv[1], int(sys.argv[2])
+		shared = mmap.mmap(-1, 4096) # how often each process was where it waits for the other
+		child = os.fork()
+		me = child == 0
+		signal.alarm(30) # when the other one is no more
+		def meet(n): # by looking, as waking one of them takes longer than an open
+		    struct.pack_into("q", shared, 8 * me, n)
+		    while struct.unpack_from("q", shared, 8 * (not me))[0] < n:
+		        pass
+		for i in range(rounds):
+		    meet(3 * i + 1)
+		    fd = os.open(path, os.O_RDONLY)
+		    meet(3 * i + 2)
+		    os.pread(fd, 1, 0)
+		    os.close(fd)
+		    meet(3 * i + 3)
+		if me:
+		    os._exit(0)
+		sys.exit(os.waitpid(child, 0)[1])
+	PY
+	run -0 jq -c '.shards | [.registrations <= 1000, .passthrough_opens, .served_opens]' \
+		"$MNT/.wload/stats.json"
+	assert_output '[true,2000,0]'
+	wl_umount "$MNT"
+}
+
+# Blocks of a tmpfs that a file would still take if anybody had it open.
+used_blocks() { stat -f -c '%b %f' "$1" | { read -r all free && echo $((all - free)); }; }
+
+# A registration is a file open in the kernel, which no process shows. So the file is removed: a
+# filesystem in memory tells whether anybody still has it.
+@test "passthrough: a file stays registered until its last handle goes, and no longer" {
+	require root
+	require_passthrough
+	mkdir "$BATS_TEST_TMPDIR/memory"
+	mount -t tmpfs none "$BATS_TEST_TMPDIR/memory" || skip 'no tmpfs may be mounted'
+	make_tiny tiny-llama "$BATS_TEST_TMPDIR/memory"
+	before=$(used_blocks "$BATS_TEST_TMPDIR/memory")
+	head -c 4000000 /dev/urandom >"$BATS_TEST_TMPDIR/memory/extra.bin"
+	cp "$BATS_TEST_TMPDIR/memory/extra.bin" "$BATS_TEST_TMPDIR/copy"
+	wl_mount "$BATS_TEST_TMPDIR/memory" "$MNT"
+	extra=$MNT/extra.bin
+	exec {first}<"$extra" {second}<"$extra"
+	exec {first}<&-
+	cmp "$extra" "$BATS_TEST_TMPDIR/copy"
+	exec {first}<"$extra"
+	assert_equal "$(jq .shards.registrations "$MNT/.wload/stats.json")" 1
+	rm "$BATS_TEST_TMPDIR/memory/extra.bin"
+	exec {second}<&-
+	cmp - "$BATS_TEST_TMPDIR/copy" <&"$first"
+	assert [ "$(used_blocks "$BATS_TEST_TMPDIR/memory")" -gt "$before" ]
+	exec {first}<&-
+	# shellcheck disable=SC2016 # a condition, evaluated there
+	wait_until '[ "$(used_blocks "$BATS_TEST_TMPDIR/memory")" = "$before" ]'
+	assert_equal "$(stats_field served_bytes)" 0
+	wl_umount "$MNT"
+}
