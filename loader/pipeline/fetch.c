@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/base/io.h"
 #include "loader/base/pagecache.h"
 #include "loader/base/untouched.h"
 #include "loader/checkpoint/shards.h"
@@ -78,23 +79,20 @@ int fetch_open(struct fetch *fetch, const struct wload_checkpoint *ckpt, enum wl
 	return 0;
 }
 
-void fetch_close(struct fetch *fetch)
-{
-	for (uint32_t s = 0; fetch->shards && s < wload_checkpoint_shard_count(fetch->ckpt); s++)
-		if (fetch->shards[s].direct_fd >= 0)
-			close(fetch->shards[s].direct_fd);
-	free(fetch->shards);
-	fetch->shards = NULL;
-}
-
 /* ---- choosing ------------------------------------------------------------------------------- */
+
+/* Where a range is asked for. */
+static uint64_t middle_of(uint64_t offset, uint64_t bytes)
+{
+	return offset + bytes / 2;
+}
 
 /* Where nobody may ask: is a byte in the middle there at once? */
 static bool answers_at_once(int fd, uint64_t offset, uint64_t bytes, bool *ret_known)
 {
 	char byte;
 	struct iovec vector = {&byte, 1};
-	ssize_t n = preadv2(fd, &vector, 1, (off_t)(offset + bytes / 2), RWF_NOWAIT);
+	ssize_t n = preadv2(fd, &vector, 1, (off_t)middle_of(offset, bytes), RWF_NOWAIT);
 
 	*ret_known = n == 1 || (n < 0 && errno == EAGAIN);
 	return n == 1;
@@ -102,7 +100,7 @@ static bool answers_at_once(int fd, uint64_t offset, uint64_t bytes, bool *ret_k
 
 enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes)
 {
-	const struct fetch_shard *own = &fetch->shards[shard];
+	struct fetch_shard *own = &fetch->shards[shard];
 	int fd = wload_checkpoint_shard(fetch->ckpt, shard)->fd;
 	uint64_t page = fetch->page_bytes, lo = offset / page * page;
 	uint64_t hi = (offset + bytes + page - 1) / page * page;
@@ -114,30 +112,88 @@ enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, u
 	if (fetch->asked == WLOAD_IO_AUTO) {
 		facts.known = pagecache_bytes(fd, lo, hi, &cached) == 0;
 		facts.resident = cached / page;
-		if (!facts.known && answers_at_once(fd, offset, bytes, &facts.known))
-			facts.resident = facts.pages;
+		if (!facts.known) {
+			atomic_store_explicit(&own->probed, true, memory_order_relaxed);
+			if (answers_at_once(fd, offset, bytes, &facts.known))
+				facts.resident = facts.pages;
+		}
 	}
 	return way_choose(&facts);
 }
 
-#define SAMPLE_SHARDS 16u
-#define SAMPLE_PLACES 4u
+void fetch_forget(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes)
+{
+	uint64_t page = fetch->page_bytes, lo = middle_of(offset, bytes) / page * page;
+	int fd = wload_checkpoint_shard(fetch->ckpt, shard)->fd;
+	char byte;
+
+	if (!atomic_load_explicit(&fetch->shards[shard].probed, memory_order_relaxed))
+		return;
+	/* A page that is being read still is not dropped: this waits for it. */
+	(void)io_read_at(fd, &byte, 1, lo);
+	(void)posix_fadvise(fd, (off_t)lo, (off_t)page, POSIX_FADV_DONTNEED);
+}
+
+#define SAMPLE_PLACES 4u /* of a shard */
+#define SAMPLE_SHARDS (64 / SAMPLE_PLACES)
 #define SAMPLE_BYTES  UINT64_C(65536)
 
-bool fetch_mostly_cached(const struct fetch *fetch)
+struct sample {
+	uint32_t shard;
+	uint64_t offset, bytes;
+};
+
+/* The n-th of up to 64 places; false where there is none. */
+static bool sample_at(const struct fetch *fetch, uint32_t n, struct sample *ret)
 {
-	uint32_t count = wload_checkpoint_shard_count(fetch->ckpt), cached = 0, looked = 0;
+	uint32_t count = wload_checkpoint_shard_count(fetch->ckpt);
 	uint32_t step = (count + SAMPLE_SHARDS - 1) / SAMPLE_SHARDS;
+	uint64_t apart;
 
-	for (uint32_t s = 0; s < count; s += step) {
-		const struct wload_shard *shard = wload_checkpoint_shard(fetch->ckpt, s);
-		uint64_t apart = shard->bytes / SAMPLE_PLACES;
-		uint64_t bytes = apart < SAMPLE_BYTES ? apart : SAMPLE_BYTES;
+	ret->shard = n / SAMPLE_PLACES * step;
+	if (ret->shard >= count)
+		return false;
+	apart = wload_checkpoint_shard(fetch->ckpt, ret->shard)->bytes / SAMPLE_PLACES;
+	ret->offset = n % SAMPLE_PLACES * apart;
+	ret->bytes = apart < SAMPLE_BYTES ? apart : SAMPLE_BYTES;
+	return ret->bytes > 0;
+}
 
-		for (uint32_t i = 0; bytes && i < SAMPLE_PLACES; i++, looked++)
-			cached += fetch_way(fetch, s, i * apart, bytes) == WAY_CACHED;
+bool fetch_mostly_cached(struct fetch *fetch)
+{
+	uint32_t cached = 0, looked = 0;
+	struct sample at;
+
+	for (uint32_t n = 0; n < 64; n++) {
+		if (!sample_at(fetch, n, &at))
+			continue;
+		looked++;
+		if (fetch_way(fetch, at.shard, at.offset, at.bytes) == WAY_CACHED)
+			cached++;
+		else
+			fetch->sampled |= UINT64_C(1) << n;
 	}
 	return cached * 2 > looked;
+}
+
+/* At the end: what asking began to read is there by then, and need not be waited for. */
+static void forget_samples(const struct fetch *fetch)
+{
+	struct sample at;
+
+	for (uint32_t n = 0; n < 64; n++)
+		if (fetch->sampled >> n & 1 && sample_at(fetch, n, &at))
+			fetch_forget(fetch, at.shard, at.offset, at.bytes);
+}
+
+void fetch_close(struct fetch *fetch)
+{
+	forget_samples(fetch);
+	for (uint32_t s = 0; fetch->shards && s < wload_checkpoint_shard_count(fetch->ckpt); s++)
+		if (fetch->shards[s].direct_fd >= 0)
+			close(fetch->shards[s].direct_fd);
+	free(fetch->shards);
+	fetch->shards = NULL;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

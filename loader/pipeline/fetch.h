@@ -11,7 +11,9 @@
  * Nothing a filesystem lacks fails a load: without O_DIRECT (tmpfs, squashfs, some network
  * filesystems) reads go through the page cache; without RWF_DONTCACHE what they leave there is
  * dropped behind them; where nobody says what is cached, one byte of a range is asked for with
- * RWF_NOWAIT. */
+ * RWF_NOWAIT. The kernel answers that with a no, and begins to read the page (Linux mm/filemap.c,
+ * filemap_get_pages()): it is dropped when the range has been read, or the next load would find
+ * every range cached. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +31,7 @@ struct fetch_shard {
 	uint32_t block;	      /* what offsets and lengths of direct reads are multiples of */
 	atomic_bool refused;  /* a direct read was; not tried again */
 	atomic_bool buffered; /* RWF_DONTCACHE was refused */
+	atomic_bool probed;   /* a byte was asked for */
 };
 
 struct memory;
@@ -39,6 +42,7 @@ struct fetch {
 	struct fetch_shard *shards;
 	uint64_t page_bytes;
 	struct memory *memory; /* told of reads that may fill the page cache; may be NULL */
+	uint64_t sampled;      /* bits: places that fetch_mostly_cached() found uncached */
 };
 
 /* Opens each shard a second time for O_DIRECT, where it is to be had.
@@ -54,8 +58,11 @@ void fetch_close(struct fetch *fetch);
 /* The way to read a range now. Any thread, as the rest. */
 enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes);
 
-/* Would most of it be read out of the page cache? Looks at up to 64 places. */
-bool fetch_mostly_cached(const struct fetch *fetch);
+/* After a range was read in another way than WAY_CACHED: drops what asking left of it. */
+void fetch_forget(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes);
+
+/* Would most of it be read out of the page cache? Looks at up to 64 places. One thread, once. */
+bool fetch_mostly_cached(struct fetch *fetch);
 
 /* Reads a range into a slot.
  *

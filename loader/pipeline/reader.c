@@ -130,6 +130,8 @@ static int fill_slot(struct reader *r, unsigned int slot, enum way way, struct p
 	}
 	if (code < 0)
 		return code;
+	if (way != WAY_CACHED)
+		fetch_forget(r->run->fetch, batch->shard, batch->file_offset, batch->bytes);
 	count_read(r->run, batch, way);
 	used = batch->rows > 1 ? r->run->shape.slot_bytes
 			       : (size_t)(ret->bytes - base) + batch->bytes;

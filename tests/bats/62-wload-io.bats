@@ -133,6 +133,22 @@ require_disk() {
 	[ "$(jq -r .bytes_direct <<<"$output")" -gt 150000000 ] || fail "$output"
 }
 
+@test "io: asking what is cached leaves nothing that the next load would take for all" {
+	local i
+
+	require root
+	require_disk
+	make_large
+	evict_all
+	chmod -R a+rX "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR"
+	for i in 1 2 3; do
+		run -0 setpriv --reuid=65534 --regid=65534 --clear-groups "$WLOAD" "$CKPT" \
+			--device null --json --quiet
+		[ "$(jq -r .bytes_direct <<<"$output")" -gt 190000000 ] || fail "load $i: $output"
+		[ "$(cached_pages)" -le 16 ] || fail "load $i left $(cached_pages) pages"
+	done
+}
+
 @test "io: what is compared is not left in the page cache either" {
 	require_disk
 	make_large
