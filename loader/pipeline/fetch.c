@@ -303,10 +303,9 @@ static int read_direct(struct fetch *fetch, uint32_t shard, uint64_t offset, uin
 		if (n <= 0)
 			return read_failed(fetch, shard, lo + got, n < 0 ? errno : 0, err);
 		got += (uint64_t)n;
-		if (got < need && got % block) { /* only the file's end is no whole block */
-			if (lo + got >= wload_checkpoint_shard(fetch->ckpt, shard)->bytes ||
-			    (uint64_t)n < block)
-				return read_failed(fetch, shard, lo + got, 0, err);
+		if (got < need && got % block) { /* the file's end, or a server's whim */
+			if ((uint64_t)n < block)
+				return -EOPNOTSUPP; /* through the page cache it shows */
 			got &= ~(block - 1);
 		}
 	}
