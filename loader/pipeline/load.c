@@ -42,6 +42,7 @@ struct load {
 	uint64_t resident_before; /* with the device open */
 	struct run run;
 	bool run_open, verifying;
+	struct slots_shape shapes[2]; /* of an uncached checkpoint, of a cached one */
 	pthread_t *readers, finisher;
 	unsigned int readers_started;
 	bool finisher_started;
@@ -107,23 +108,21 @@ static int shape_slots(struct load *l, bool cached, struct slots_shape *ret_shap
 }
 
 /* Opens the device, and has the staging made beside what follows: enough for either way to divide
- * it. */
+ * it. Both are found now, once: the processors that we may run on can change meanwhile. */
 static int open_device(struct load *l, const struct device_choice *choice, struct wload_error *err)
 {
-	struct slots_shape cached, other;
-	size_t bytes;
+	size_t bytes = 0;
 	int r = device_open(choice, &l->result->device, err);
 
 	l->resident_before = host_memory_resident(0);
-	if (r == 0)
-		r = shape_slots(l, true, &cached, err);
-	if (r == 0)
-		r = shape_slots(l, false, &other, err);
+	for (int cached = 0; r == 0 && cached < 2; cached++) {
+		r = shape_slots(l, cached, &l->shapes[cached], err);
+		if (r == 0 && slots_bytes(&l->shapes[cached]) > bytes)
+			bytes = slots_bytes(&l->shapes[cached]);
+	}
 	if (r < 0)
 		return r;
-	bytes = slots_bytes(&cached);
-	pinned_begin(&l->result->pinned, l->result->device,
-		     slots_bytes(&other) > bytes ? slots_bytes(&other) : bytes);
+	pinned_begin(&l->result->pinned, l->result->device, bytes);
 	return 0;
 }
 
@@ -147,11 +146,11 @@ static int open_reads(struct load *l, struct wload_error *err)
 {
 	int r = fetch_open(&l->fetch, l->source.ckpt, l->options->io, err);
 
-	if (r == 0)
-		r = shape_slots(l, fetch_mostly_cached(&l->fetch), &l->run.shape, err);
-	return r < 0 ? r
-		     : reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
-				   l->run.shape.slot_bytes, &l->reads, err);
+	if (r < 0)
+		return r;
+	l->run.shape = l->shapes[fetch_mostly_cached(&l->fetch)];
+	return reads_build(wload_checkpoint_inventory(l->source.ckpt), l->plan,
+			   l->run.shape.slot_bytes, &l->reads, err);
 }
 
 static int check_shard(void *ctx, uint32_t shard, struct wload_error *err)
