@@ -32,12 +32,15 @@ struct slots_machine {
 
 /* Divides staging among readers.
  *
- * staging_bytes  all of it; 0: the default, two slots a reader, of 2 MiB. From the disk to a device
- *                that copies they are of 4 MiB, and half as many: on a 16-core H100 machine
- * O_DIRECT moved 48 GB/s so, and 37 with 16 readers and slots of 2; out of the page cache 16 with 2
- * moved 45, and 8 to 12 with 4 (more than a core's own cache) 30 to 47. Where they all are more
- * than half the last cache they are halved, down to 1 MiB readers        0: one for each core, at
- * least 4 (uncached files are read by waiting), at most 16, from the disk to a device that copies 8
+ * staging_bytes  all of it; 0: the default, two slots a reader, of 2 MiB, or, from the disk to a
+ *                device that copies, of 4; halved down to 1 MiB while they all are more than half
+ *                the last cache
+ * readers        0: one for each core, at least 4 (uncached files are read by waiting), at most
+ *                16, or, from the disk to a device that copies, 8
+ *
+ * On a 16-core H100 machine O_DIRECT moved 48 GB/s with 8 readers and slots of 4 MiB, and 37 with
+ * 16 and 2 MiB; out of the page cache 16 with 2 MiB moved 45, and 8 to 12 with 4 (more than a
+ * core's own cache) 30 to 47.
  *
  * What is asked for is a bound: too little for that many readers means fewer readers. Returns 0, or
  * -EINVAL when it is not enough for one reader with two slots of SLOT_BYTES_MIN. */
