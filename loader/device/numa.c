@@ -12,7 +12,8 @@
 #include "loader/device/cpulist.h"
 #include "loader/device/numa.h"
 
-#define LIST_MAX 4096
+#define LIST_MAX      4096
+#define NEAR_CPUS_MIN 4 /* fewer would be kept from copying by sharing them */
 
 __attribute__((format(printf, 2, 3))) static bool read_file(char *text, const char *format, ...)
 {
@@ -47,7 +48,7 @@ bool numa_cpus_near(const char *sysfs, const char *pci, const cpu_set_t *allowed
 	    !cpulist_parse(text, &cpus))
 		return false;
 	CPU_AND(&cpus, &cpus, allowed);
-	if (CPU_COUNT(&cpus) == 0)
+	if (CPU_COUNT(&cpus) < NEAR_CPUS_MIN)
 		return false;
 	*ret_cpus = cpus;
 	return true;

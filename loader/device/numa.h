@@ -14,8 +14,8 @@
  * pci      "0000:17:00.0"; capital letters are fine
  * allowed  what the process may run on
  *
- * Returns true when the machine has several nodes, the device's is known, and some of its
- * processors are allowed; else nothing is better than anything else. */
+ * Returns true when the machine has several nodes, the device's is known, and enough of its
+ * processors are allowed to copy with; else nothing is better than anything else. */
 bool numa_cpus_near(const char *sysfs, const char *pci, const cpu_set_t *allowed,
 		    cpu_set_t *ret_cpus);
 

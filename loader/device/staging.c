@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "loader/device/staging.h"
 
@@ -20,7 +21,9 @@
 
 static size_t page_round(size_t bytes)
 {
-	return (bytes + 4095) & ~(size_t)4095;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (bytes + page - 1) / page * page;
 }
 
 /* Maps more than is asked, then gives back what lies before and behind the aligned part. */

@@ -47,10 +47,11 @@ static const struct near_row {
 	int allowed_first, allowed_last;
 	int count; /* 0: nothing is nearer */
 } near_rows[] = {
-	{"the second of two nodes", "0-1\n", "1\n", 0, 15, 4},
+	{"the second of two nodes", "0-1\n", "1\n", 0, 15, 8},
 	{"one node", "0\n", "0\n", 0, 15, 0},
 	{"the device's node is not known", "0-1\n", "-1\n", 0, 15, 0},
-	{"some of its processors are allowed", "0-1\n", "1\n", 0, 5, 2},
+	{"some of its processors are allowed", "0-1\n", "1\n", 0, 8, 5},
+	{"too few of them are", "0-1\n", "1\n", 0, 6, 0},
 	{"none of them is", "0-1\n", "1\n", 0, 3, 0},
 };
 
@@ -89,7 +90,7 @@ int main(void)
 	}
 	if (ok(&tap, mkdtemp(w.root) != NULL, "a folder like /sys")) {
 		put(&w, "devices/system/node/node0/cpulist", "0-3\n");
-		put(&w, "devices/system/node/node1/cpulist", "4-7\n");
+		put(&w, "devices/system/node/node1/cpulist", "4-11\n");
 		for (size_t i = 0; i < sizeof(near_rows) / sizeof(near_rows[0]); i++)
 			check_near(&tap, &w, &near_rows[i]);
 		(void)snprintf(command, sizeof(command), "rm -r '%s'", w.root);
