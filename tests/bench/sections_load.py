@@ -119,10 +119,12 @@ def run_gpu(bench, scenario):
 def run_host(bench, scenario):
     bench.record.note(f"{scenario}/safetensors",
                       "its tensors map the page cache; a byte of each page was read")
-    prepare = loaders.warm if scenario == "host-warm" else loaders.cold
-    if not bench.args.quick:
-        bench.say("touching free memory")
-        ground.touch_memory(bench.processes)
+    state = loaders.warm if scenario == "host-warm" else loaders.cold
+
+    def prepare(files):
+        state(files)
+        if not bench.args.quick:
+            ground.touch_memory(bench.processes, files.bytes)
     loaders.run_scenario(bench, scenario, SCENARIOS[scenario][1], "cpu", bench.checkpoint("disk"),
                          prepare, [measure_pread(bench, scenario, prepare)])
 
