@@ -16,6 +16,7 @@
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
+#include "loader/base/untouched.h"
 #include "loader/checkpoint/folder.h"
 
 static int system_failed(struct wload_error *err, int code, const char *what, const char *name)
@@ -189,6 +190,7 @@ int folder_read_file(const struct folder *folder, const char *name, size_t max, 
 {
 	int fd CLEANUP_FD = folder_open_file(folder, name);
 	char *text CLEANUP_FREE = NULL;
+	struct untouched before;
 	struct stat st;
 	ssize_t got;
 	size_t len;
@@ -205,7 +207,10 @@ int folder_read_file(const struct folder *folder, const char *name, size_t max, 
 	text = malloc(len + 1);
 	if (!text)
 		return wload_fail(err, ENOMEM, "out of memory for '%s'", name);
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* reads no further than asked */
+	before = untouched_before(fd, 0, len);
 	got = io_read_at(fd, text, len, 0);
+	untouched_after(&before);
 	if (got < 0)
 		return system_failed(err, (int)-got, "read", name);
 	if ((size_t)got < len)

@@ -35,7 +35,7 @@ void folder_listing_clear(struct folder_listing *listing);
  * Returns a descriptor, or what the system said without err filled, -EINVAL when it is none. */
 int folder_open_file(const struct folder *folder, const char *name);
 
-/* Reads a whole file of the folder.
+/* Reads a whole file of the folder, and leaves the page cache as it was.
  *
  * ret_text  allocated, NUL-terminated; given away
  * ret_len   the NUL not counted

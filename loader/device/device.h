@@ -22,6 +22,9 @@
 
 #define DEVICE_LABEL_MAX 192
 
+/* What memory is given back in: a huge page. */
+#define DEVICE_GRANULE_BYTES ((uint64_t)2 << 20)
+
 struct device_ops;
 struct device_queue;
 
@@ -55,6 +58,9 @@ struct device_ops {
 	int (*alloc)(struct device *device, uint64_t bytes, bool transient, void **ret_base,
 		     struct wload_error *err);
 	void (*free)(struct device *device, void *base, uint64_t bytes, bool transient);
+	/* Gives back what lies behind bytes of transient memory whose content nobody needs any
+	 * more; offset and bytes are multiples of DEVICE_GRANULE_BYTES. NULL: only free() does. */
+	void (*discard)(struct device *device, void *base, uint64_t offset, uint64_t bytes);
 
 	/* Host memory that copies start from and end in. */
 	int (*staging_alloc)(struct device *device, size_t bytes, uint8_t **ret_staging,

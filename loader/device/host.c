@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "loader/device/device.h"
 #include "loader/device/host_memory.h"
@@ -76,6 +77,12 @@ static void host_free(struct device *device, void *base, uint64_t bytes, bool tr
 		staging_unmap(base, (size_t)bytes);
 	else
 		free(base);
+}
+
+static void host_discard(struct device *device, void *base, uint64_t offset, uint64_t bytes)
+{
+	(void)device;
+	(void)madvise(device_at(base, offset), (size_t)bytes, MADV_DONTNEED);
 }
 
 static int host_staging_alloc(struct device *device, size_t bytes, uint8_t **ret_staging,
@@ -153,6 +160,7 @@ const struct device_ops device_host = {
 	.memory = host_memory,
 	.alloc = host_alloc,
 	.free = host_free,
+	.discard = host_discard,
 	.staging_alloc = host_staging_alloc,
 	.staging_free = host_staging_free,
 	.queue_open = host_queue_open,

@@ -172,6 +172,17 @@ static int open_consume(struct load *l, struct wload_error *err)
 	return r;
 }
 
+/* Is anything freed before the end, and does somebody look at complete parameters until then? */
+static enum param_release release_of(const struct load *l)
+{
+	const struct wload_load_options *o = l->options;
+
+	if (!o->release)
+		return PARAM_KEPT;
+	return l->result->device->ops->discard && !o->verify && !o->out_dir ? PARAM_GRANULES
+									    : PARAM_WHOLE;
+}
+
 /* Does the device have the memory? Asked when all that the plan takes of the host's is taken. */
 static int check_memory(const struct load *l, struct wload_error *err)
 {
@@ -182,7 +193,7 @@ static int check_memory(const struct load *l, struct wload_error *err)
 
 	if (l->options->release)
 		r = param_memory_live(l->plan, &l->reads, (size_t)shape->readers * shape->slots,
-				      RUN_BACKLOG_BYTES, &bytes, err);
+				      RUN_BACKLOG_BYTES, release_of(l), &bytes, err);
 	return r < 0 ? r : param_memory_fits(l->result->device, bytes, staging, err);
 }
 
@@ -253,8 +264,8 @@ static int prepare(struct load *l, const char *path, struct wload_error *err)
 		r = memory_start(l->source.ckpt, l->resident_before, l->source.daemon_pid,
 				 &l->memory, err);
 	if (r == 0)
-		r = param_memory_open(&l->result->memory, l->result->device, l->plan,
-				      l->options->release, err);
+		r = param_memory_open(&l->result->memory, l->result->device, l->plan, release_of(l),
+				      err);
 	if (r == 0)
 		r = open_finish(l, err);
 	return r < 0 ? r : open_run(l, err);

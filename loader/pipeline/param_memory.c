@@ -15,24 +15,44 @@ static uint64_t aligned(uint64_t bytes)
 	return (bytes + PARAM_ALIGN_BYTES - 1) & ~(uint64_t)(PARAM_ALIGN_BYTES - 1);
 }
 
-static uint64_t largest_param(const struct wload_plan *plan)
+/* Is a parameter freed in granules? */
+static bool in_granules(const struct wload_plan *plan, enum param_release release, uint32_t param)
+{
+	return release == PARAM_GRANULES &&
+	       wload_plan_param(plan, param)->bytes >= PARAM_LARGE_BYTES;
+}
+
+/* What a parameter counts while it is there. */
+static uint64_t live_bytes(const struct wload_plan *plan, enum param_release release,
+			   uint32_t param)
+{
+	return in_granules(plan, release, param) ? 0
+						 : aligned(wload_plan_param(plan, param)->bytes);
+}
+
+static uint64_t largest_param(const struct wload_plan *plan, enum param_release release)
 {
 	uint64_t most = 0;
 
 	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		if (wload_plan_param(plan, p)->bytes > most)
-			most = wload_plan_param(plan, p)->bytes;
-	return aligned(most);
+		if (live_bytes(plan, release, p) > most)
+			most = live_bytes(plan, release, p);
+	return most;
 }
 
-uint64_t param_memory_all(const struct wload_plan *plan)
+static uint64_t sum_live_bytes(const struct wload_plan *plan, enum param_release release)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		if (!checked_add(sum, aligned(wload_plan_param(plan, p)->bytes), &sum))
+		if (!checked_add(sum, live_bytes(plan, release, p), &sum))
 			return UINT64_MAX;
 	return sum;
+}
+
+uint64_t param_memory_all(const struct wload_plan *plan)
+{
+	return sum_live_bytes(plan, PARAM_KEPT);
 }
 
 int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_bytes,
@@ -57,6 +77,7 @@ int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_by
 /* Which parameters are there, along a walk. */
 struct live {
 	const struct wload_plan *plan;
+	enum param_release release;
 	size_t *last; /* per parameter: 1 + the last batch that has bytes of it; 0: not there */
 	bool *there;
 	uint64_t bytes, most;
@@ -83,7 +104,7 @@ static void live_enter(struct live *live, const struct reads_batch *batch)
 		uint32_t p = batch->places[i].param;
 
 		if (!live->there[p])
-			live->bytes += aligned(wload_plan_param(live->plan, p)->bytes);
+			live->bytes += live_bytes(live->plan, live->release, p);
 		live->there[p] = true;
 	}
 	if (live->bytes > live->most)
@@ -98,7 +119,7 @@ static void live_leave(struct live *live, const struct reads_batch *batch, size_
 
 		if (live->last[p] != n)
 			continue;
-		live->bytes -= aligned(wload_plan_param(live->plan, p)->bytes);
+		live->bytes -= live_bytes(live->plan, live->release, p);
 		live->last[p] = 0;
 	}
 }
@@ -123,19 +144,22 @@ static int live_walk(struct live *live, const struct reads *reads, size_t ahead)
 }
 
 int param_memory_live(const struct wload_plan *plan, const struct reads *reads, size_t ahead,
-		      uint64_t backlog_bytes, uint64_t *ret_bytes, struct wload_error *err)
+		      uint64_t backlog_bytes, enum param_release release, uint64_t *ret_bytes,
+		      struct wload_error *err)
 {
 	size_t n = wload_plan_count(plan);
 	CLEANUP_FREE size_t *last = calloc(n + 1, sizeof(*last));
 	CLEANUP_FREE bool *there = calloc(n + 1, sizeof(*there));
-	struct live live = {.plan = plan, .last = last, .there = there};
-	uint64_t all = param_memory_all(plan), sum;
+	struct live live = {.plan = plan, .release = release, .last = last, .there = there};
+	uint64_t all = sum_live_bytes(plan, release), sum;
 
 	if (!last || !there || live_walk(&live, reads, ahead) < 0)
 		return wload_fail(err, ENOMEM, "no memory to follow %zu parameters", n);
 	if (!checked_add(live.most, backlog_bytes, &sum) ||
-	    !checked_add(sum, largest_param(plan), &sum) || sum > all)
+	    !checked_add(sum, largest_param(plan, release), &sum) || sum > all)
 		sum = all;
+	if (release == PARAM_GRANULES)
+		sum += (ahead + 1) * (reads->batch_bytes + DEVICE_GRANULE_BYTES);
 	*ret_bytes = sum;
 	return 0;
 }
@@ -216,7 +240,8 @@ static int open_pooled(struct param_memory *memory, struct wload_error *err)
 }
 
 int param_memory_open(struct param_memory *memory, struct device *device,
-		      const struct wload_plan *plan, bool release, struct wload_error *err)
+		      const struct wload_plan *plan, enum param_release release,
+		      struct wload_error *err)
 {
 	size_t n = wload_plan_count(plan);
 
@@ -227,9 +252,11 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 					.lock = PTHREAD_MUTEX_INITIALIZER};
 	memory->bases = calloc(n ? n : 1, sizeof(*memory->bases));
 	memory->there = calloc(n ? n : 1, sizeof(*memory->there));
-	if (!memory->bases || !memory->there)
+	if (release == PARAM_GRANULES)
+		memory->arrived = calloc(n ? n : 1, sizeof(struct arrived *));
+	if (!memory->bases || !memory->there || (release == PARAM_GRANULES && !memory->arrived))
 		return wload_fail(err, ENOMEM, "no memory for %zu parameters", n);
-	return release ? 0 : open_pooled(memory, err);
+	return release == PARAM_KEPT ? open_pooled(memory, err) : 0;
 }
 
 int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
@@ -245,11 +272,32 @@ int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_bas
 
 			if (r < 0)
 				return r;
+			/* Without the memory to remember by, it is freed as a whole. */
+			if (in_granules(memory->plan, memory->release, param))
+				memory->arrived[param] = calloc(1, sizeof(struct arrived));
 			atomic_store_explicit(&memory->there[param], 1, memory_order_release);
 		}
 	}
 	*ret_base = memory->bases[param];
 	return 0;
+}
+
+void param_memory_arrived(struct param_memory *memory, uint32_t param, uint64_t offset,
+			  uint64_t bytes)
+{
+	struct arrived_range done;
+
+	if (!in_granules(memory->plan, memory->release, param))
+		return;
+	LOCK_SCOPE(&memory->lock);
+
+	if (!memory->arrived[param])
+		return;
+	done = arrived_add(memory->arrived[param], (struct arrived_range){offset, offset + bytes},
+			   DEVICE_GRANULE_BYTES);
+	if (done.lo < done.hi)
+		memory->device->ops->discard(memory->device, memory->bases[param], done.lo,
+					     done.hi - done.lo);
 }
 
 bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b)
@@ -269,6 +317,10 @@ void param_memory_release(struct param_memory *memory, uint32_t param)
 	memory->device->ops->free(memory->device, memory->bases[param],
 				  wload_plan_param(memory->plan, param)->bytes, true);
 	memory->bases[param] = NULL;
+	if (memory->arrived) {
+		free(memory->arrived[param]);
+		memory->arrived[param] = NULL;
+	}
 	atomic_store(&memory->there[param], 0);
 }
 
@@ -283,5 +335,6 @@ void param_memory_close(struct param_memory *memory)
 	free(memory->arenas);
 	free(memory->bases);
 	free(memory->there);
+	free(memory->arrived);
 	*memory = (struct param_memory){0};
 }

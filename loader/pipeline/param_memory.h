@@ -7,15 +7,27 @@
  * Pooled, a load asks the device once: parameters lie one behind the other, 256-byte aligned, in
  * the plan's order. A device that refuses that much in one piece is asked for half as much a piece,
  * and so on. With release each parameter has memory of its own, from when its first byte is to be
- * placed until it is complete; a module is freed parameter by parameter. */
+ * placed until it is complete; a module is freed parameter by parameter. Where nobody looks at a
+ * complete one, and the device can, a large one is freed granule by granule while it arrives. */
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "loader/device/device.h"
+#include "loader/pipeline/arrived.h"
 #include "loader/pipeline/reads.h"
 
 #define PARAM_ALIGN_BYTES 256
+
+/* From here on a parameter is freed in granules. */
+#define PARAM_LARGE_BYTES (2 * DEVICE_GRANULE_BYTES)
+
+/* When parameters are freed. */
+enum param_release {
+	PARAM_KEPT,
+	PARAM_WHOLE,	/* each once it was seen to */
+	PARAM_GRANULES, /* the same, and large ones while they arrive; the device has discard() */
+};
 
 struct param_arena {
 	void *base;
@@ -25,10 +37,12 @@ struct param_arena {
 struct param_memory {
 	struct device *device; /* borrowed */
 	const struct wload_plan *plan;
-	bool release;
+	enum param_release release;
 	uint32_t count;
 	void **bases;		/* of each parameter; with release under lock until it is there */
 	_Atomic uint8_t *there; /* bases[i] may be read */
+	struct arrived *
+		*arrived; /* with PARAM_GRANULES, of large ones; NULL elsewhere; under lock */
 	struct param_arena *arenas;
 	size_t arena_count, arena_cap;
 	pthread_mutex_t lock;
@@ -61,9 +75,13 @@ int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_by
  * never more than all. A reader that falls behind by more than its share can exceed it: then the
  * device refuses, and the load fails with what arrived consumed. Pure.
  *
+ * release  with PARAM_GRANULES large ones don't count, but that each batch ahead may keep its own
+ *          bytes and a granule
+ *
  * Returns 0 or -ENOMEM. */
 int param_memory_live(const struct wload_plan *plan, const struct reads *reads, size_t ahead,
-		      uint64_t backlog_bytes, uint64_t *ret_bytes, struct wload_error *err);
+		      uint64_t backlog_bytes, enum param_release release, uint64_t *ret_bytes,
+		      struct wload_error *err);
 
 /* Where each parameter begins when arenas hold at most cap bytes each. Pure.
  *
@@ -79,11 +97,17 @@ uint32_t param_memory_layout(const struct wload_plan *plan, uint64_t cap, uint32
  *
  * Returns 0 or -ENOMEM; what was allocated is for param_memory_close() either way. */
 int param_memory_open(struct param_memory *memory, struct device *device,
-		      const struct wload_plan *plan, bool release, struct wload_error *err);
+		      const struct wload_plan *plan, enum param_release release,
+		      struct wload_error *err);
 
 /* The base of a parameter, allocated if need be. Any thread. */
 int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
 		     struct wload_error *err);
+
+/* Bytes of a parameter were placed: frees what is complete and may go. Before they are counted:
+ * whoever counts the last ones may free the parameter. Any thread. */
+void param_memory_arrived(struct param_memory *memory, uint32_t param, uint64_t offset,
+			  uint64_t bytes);
 
 /* Does parameter b lie behind a in one piece of memory, with nothing but padding between? */
 bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b);

@@ -125,6 +125,7 @@ void run_arrived(struct run *run, const struct reads_batch *batch)
 	for (size_t i = 0; i < batch->place_count; i++) {
 		const struct reads_place *place = &batch->places[i];
 
+		param_memory_arrived(run->memory, place->param, place->dst_offset, place->bytes);
 		/* acq_rel: whoever sees 0 also sees what all the others placed */
 		if (atomic_fetch_sub_explicit(&run->left[place->param], place->bytes,
 					      memory_order_acq_rel) == place->bytes)

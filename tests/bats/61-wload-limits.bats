@@ -261,28 +261,6 @@ drop_cache() { dd of="$CKPT/model.safetensors" oflag=nocache conv=notrunc,fdatas
 	wl_umount "$MNT"
 }
 
-# A memory cgroup of version 1, or of version 2 where the root hands the controller on.
-probe_cgroup() {
-	local top
-
-	for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
-		CGROUP=$top/wload-test-$$
-		mkdir "$CGROUP" 2>/dev/null || continue
-		for LIMIT in memory.limit_in_bytes memory.max; do
-			[ ! -w "$CGROUP/$LIMIT" ] || return 0
-		done
-		rmdir "$CGROUP"
-	done
-	CGROUP=''
-	return 1
-}
-
-# limited BYTES COMMAND…: runs it with no more memory than that.
-limited() {
-	echo "$1" >"$CGROUP/$LIMIT"
-	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" "${@:2}"
-}
-
 @test "load: what does not fit a cgroup is refused before anything is consumed" {
 	require cgroup
 	echo 'a U8 100663296' | make_tensors "$CKPT" --sparse
@@ -295,5 +273,35 @@ limited() {
 	done
 	run -0 limited $((160 << 20)) "$WLOAD" "$MNT" --device host --quiet --json
 	assert_equal "$(stats_field consumed_tensors)" 1
+	wl_umount "$MNT"
+}
+
+# Bytes of DTYPE U8 in one tensor, far more than the cgroup may have.
+@test "load: released, a tensor larger than the memory goes through it" {
+	local field=memory.max_usage_in_bytes
+
+	require cgroup
+	printf '%s\n' 'a U8 2147483649' 'b BF16 1000,1000' 'c U8 700000001' 'd F32' |
+		make_tensors "$CKPT" --sparse
+	wl_mount "$CKPT" "$MNT"
+	run -0 limited $((128 << 20)) "$WLOAD" "$MNT" --device host --release --quiet --json
+	assert_equal "$(stats_field consumed_tensors)" 4
+	assert [ "$(jq .peak_host_bytes <<<"$output")" -le $((96 << 20)) ]
+	assert_equal "$(jq .bytes_uploaded <<<"$output")" 2849483654
+	[ -e "$CGROUP/$field" ] || field=memory.peak
+	[ ! -e "$CGROUP/$field" ] || assert [ "$(cat "$CGROUP/$field")" -le $((112 << 20)) ]
+	assert_equal "$(limit_hits)" 0
+	wl_umount "$MNT"
+}
+
+# Who looks at a whole parameter needs the memory for it.
+@test "load: released, what is compared has to fit as a whole" {
+	require cgroup
+	echo 'a U8 100663296' | make_tensors "$CKPT" --sparse
+	wl_mount "$CKPT" "$MNT"
+	run --separate-stderr -1 limited $((64 << 20)) \
+		"$WLOAD" "$MNT" --device host --release --verify --quiet
+	assert_regex "$stderr" "the parameters take 100663296 bytes at once"
+	assert_equal "$(stats_field consumed_tensors)" 0
 	wl_umount "$MNT"
 }

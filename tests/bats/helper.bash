@@ -259,3 +259,37 @@ count_files() { find "$1" -type f | wc -l; }
 # load_json ARGS…: loads the mount and leaves its report in $REPORT; field NAME reads it there.
 load_json() { "$WLOAD" load "$MNT" --quiet --json "$@" >"$REPORT"; }
 field() { jq -r --arg field "$1" '.[$field]' "$REPORT"; }
+
+# ---- memory cgroups ----
+
+# One of version 1, or of version 2 where the root hands the controller on: CGROUP is its folder,
+# LIMIT the file of its limit. Whoever makes it removes it (rmdir "$CGROUP").
+probe_cgroup() {
+	local top
+
+	for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+		CGROUP=$top/wload-test-$$
+		mkdir "$CGROUP" 2>/dev/null || continue
+		for LIMIT in memory.limit_in_bytes memory.max; do
+			[ ! -w "$CGROUP/$LIMIT" ] || return 0
+		done
+		rmdir "$CGROUP"
+	done
+	CGROUP=''
+	return 1
+}
+
+# limited BYTES COMMAND…: runs it with no more memory than that.
+limited() {
+	echo "$1" >"$CGROUP/$LIMIT"
+	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP" "${@:2}"
+}
+
+# How often the limit was in somebody's way.
+limit_hits() {
+	if [ -e "$CGROUP/memory.failcnt" ]; then
+		cat "$CGROUP/memory.failcnt"
+	else
+		awk '$1 == "max" { print $2 }' "$CGROUP/memory.events"
+	fi
+}

@@ -45,7 +45,7 @@ static const struct fits_row {
 static const struct live_row {
 	const char *name;
 	size_t ahead;
-	uint64_t backlog, want;
+	uint64_t backlog, want; /* parameters */
 } live_rows[] = {
 	{"one at a time, and the finisher's", 0, 0, 2},
 	{"one batch behind its place", 1, 0, 3},
@@ -99,7 +99,8 @@ static void check_live(struct tap *tap)
 		const struct live_row *row = &live_rows[i];
 		uint64_t bytes = 0;
 
-		(void)param_memory_live(made.plan, &reads, row->ahead, row->backlog, &bytes, &err);
+		(void)param_memory_live(made.plan, &reads, row->ahead, row->backlog, PARAM_WHOLE,
+					&bytes, &err);
 		ok(tap, bytes == row->want * 256, "live: %s (%ju)", row->name, (uintmax_t)bytes);
 	}
 	reads_free(&reads);

@@ -171,7 +171,7 @@ static void check_rows(struct tap *tap, uint32_t pitch)
 	for (size_t i = 0; i < 1000; i++)
 		w->slot[i] = byte_at(i);
 	pass = plan_of(&tensor, 1, &w->made, &err) == 0 &&
-	       param_memory_open(&w->memory, &device, w->made.plan, false, &err) == 0 &&
+	       param_memory_open(&w->memory, &device, w->made.plan, PARAM_KEPT, &err) == 0 &&
 	       place_batch(&w->memory, &w->queue, &batch,
 			   &(struct place_slot){.bytes = w->slot, .pitch = pitch}, &err) == 0;
 	make_copies(&w->queue);
