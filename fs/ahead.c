@@ -151,7 +151,7 @@ static void want(struct wloadfs *fs, struct stream *s)
 		s->read_at = 0;
 		return;
 	}
-	if (!pays(ahead) || consumed_has(&fs->consumed, s->node.index))
+	if (!pays(ahead) || fs_is_done(fs, s->node.who, s->node.index))
 		return;
 	s->len = len < AHEAD_PIECE_BYTES ? len : AHEAD_PIECE_BYTES;
 	s->skip = 0;
@@ -214,7 +214,7 @@ void ahead_pause(struct wloadfs *fs)
 	while (is_reading(ahead))
 		pthread_cond_wait(&ahead->done, &ahead->lock);
 	for (struct stream *s = ahead->stream; s < ahead->stream + STREAMS; s++)
-		if (s->read_at && consumed_has(&fs->consumed, s->node.index))
+		if (s->read_at && fs_is_done(fs, s->node.who, s->node.index))
 			*s = (struct stream){.buf = s->buf};
 }
 

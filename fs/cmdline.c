@@ -27,6 +27,8 @@ static const char help[] =
 	"    -o shards=MODE         how the checkpoint's own files are read: 'passthrough' (by "
 	"the\n"
 	"                           kernel, or not at all), 'served' (by this daemon), 'auto'\n"
+	"    -o ranks=N             ranks/0 to ranks/N-1, a tree for each of N consumers: what\n"
+	"                           all have removed from theirs is consumed\n"
 	"    -o max_threads=N       worker threads, 1 to 1024\n"
 	"    -o clone_fd            a /dev/fuse descriptor for each worker\n"
 	"    -o allow_other         other users may look (default_permissions is always on)\n"
@@ -58,6 +60,8 @@ static const struct fuse_opt table[] = {
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
 	{"max_threads=%s", offsetof(struct cmdline, threads), 0},
 	{"--max-threads=%s", offsetof(struct cmdline, threads), 0},
+	{"ranks=%s", offsetof(struct cmdline, ranks_text), 0},
+	{"--ranks=%s", offsetof(struct cmdline, ranks_text), 0},
 	FUSE_OPT_END,
 };
 
@@ -140,20 +144,21 @@ static int take_argument(void *ctx, const char *arg, int key, struct fuse_args *
 	return *operand ? 0 : -1;
 }
 
-static int parse_threads(struct cmdline *cmdline, struct wload_error *err)
+/* An option's number, from 1 to max; *ret stays where the option was not given. */
+static int parse_number(const char *option, const char *text, unsigned int max, unsigned int *ret,
+			struct wload_error *err)
 {
 	char *end;
 	unsigned long n;
 
-	if (!cmdline->threads)
+	if (!text)
 		return 0;
 	errno = 0;
-	n = strtoul(cmdline->threads, &end, 10);
-	if (errno || *end || cmdline->threads[0] < '0' || cmdline->threads[0] > '9' || n < 1 ||
-	    n > THREADS_MAX)
-		return wload_fail(err, EINVAL, "max_threads='%s' is not a number from 1 to %u",
-				  cmdline->threads, THREADS_MAX);
-	cmdline->max_threads = (unsigned int)n;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || n < 1 || n > max)
+		return wload_fail(err, EINVAL, "%s='%s' is not a number from 1 to %u", option, text,
+				  max);
+	*ret = (unsigned int)n;
 	return 0;
 }
 
@@ -209,7 +214,11 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error
 		if (r == 0)
 			r = reconcile_passthrough(&cmdline, err);
 		if (r == 0)
-			r = parse_threads(&cmdline, err);
+			r = parse_number("max_threads", cmdline.threads, THREADS_MAX,
+					 &cmdline.max_threads, err);
+		if (r == 0)
+			r = parse_number("ranks", cmdline.ranks_text, CLAIMS_RANKS_MAX,
+					 &cmdline.ranks, err);
 	}
 	if (r < 0)
 		return r;
@@ -226,6 +235,7 @@ void cmdline_free(struct cmdline *cmdline)
 	free(cmdline->unknown);
 	free(cmdline->shards);
 	free(cmdline->threads);
+	free(cmdline->ranks_text);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};
 }

@@ -14,14 +14,16 @@
 struct cmdline {
 	char *checkpoint; /* as given; allocated, like the next two */
 	char *mountpoint;
-	char *unknown; /* the first argument that means nothing; owned, like the next two */
-	char *shards;  /* text of -o shards= */
-	char *threads; /* text of -o max_threads= */
+	char *unknown;	  /* the first argument that means nothing; owned, like the next three */
+	char *shards;	  /* text of -o shards= */
+	char *threads;	  /* text of -o max_threads= */
+	char *ranks_text; /* of -o ranks= */
 	enum shards_mode shards_mode;
 	int foreground, debug, single_thread, help, version;
 	int clone_fd;
 	bool without[FEATURES];	  /* -o no_… */
 	unsigned int max_threads; /* 0: chosen by the machine */
+	uint32_t ranks;		  /* 0: none */
 	struct fuse_args args;	  /* what libfuse is to know */
 };
 

@@ -25,6 +25,7 @@
 
 struct control_handle {
 	enum control_file file;
+	uint32_t who;			     /* in whose tree */
 	struct control_handle *next, **link; /* in fs->controls; under control_lock */
 	pthread_mutex_t lock;
 	struct text text; /* what reads give: the snapshot, or the counts; under lock */
@@ -42,18 +43,18 @@ static const struct index_file *index_of(const struct wloadfs *fs)
 	return owner->index;
 }
 
-uint64_t control_size(const struct wloadfs *fs, enum control_file file)
+uint64_t control_size(const struct wloadfs *fs, struct node file)
 {
 	const struct index_file *index;
 	CLEANUP_FREE char *text = NULL;
 	size_t len = 0;
 
-	switch (file) {
+	switch ((enum control_file)file.index) {
 	case CONTROL_INDEX:
 		index = index_of(fs);
 		return index ? index_size(index) : 0;
 	case CONTROL_STATS:
-		text = stats_json((struct wloadfs *)fs, &len);
+		text = stats_json((struct wloadfs *)fs, file.who, &len);
 		return len;
 	default:
 		return 0;
@@ -78,8 +79,9 @@ static void link_handle(struct wloadfs *fs, struct control_handle *handle)
 	fs->controls = handle;
 }
 
-int control_open(struct wloadfs *fs, enum control_file file, int flags, struct control_handle **ret)
+int control_open(struct wloadfs *fs, struct node node, int flags, struct control_handle **ret)
 {
+	enum control_file file = (enum control_file)node.index;
 	struct control_handle *handle;
 
 	if (file != CONTROL_CONSUME && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
@@ -88,9 +90,10 @@ int control_open(struct wloadfs *fs, enum control_file file, int flags, struct c
 	if (!handle)
 		return -ENOMEM;
 	handle->file = file;
+	handle->who = node.who;
 	pthread_mutex_init(&handle->lock, NULL);
 	if (file == CONTROL_STATS)
-		handle->text.s = stats_json(fs, &handle->text.len);
+		handle->text.s = stats_json(fs, node.who, &handle->text.len);
 	if ((file == CONTROL_STATS && !handle->text.s) ||
 	    (file == CONTROL_INDEX && !index_of(fs))) {
 		free_handle(handle);
@@ -119,11 +122,12 @@ void control_release_all(struct wloadfs *fs)
 
 /* ---- reading ---- */
 
-static void read_index(struct wloadfs *fs, fuse_req_t req, size_t len, uint64_t offset)
+static void read_index(struct wloadfs *fs, uint32_t who, fuse_req_t req, size_t len,
+		       uint64_t offset)
 {
 	const struct index_file *index = index_of(fs);
 	CLEANUP_FREE char *buf = malloc(len ? len : 1);
-	ssize_t n = index && buf ? index_read(fs, index, offset, len, buf) : -ENOMEM;
+	ssize_t n = index && buf ? index_read(fs, who, index, offset, len, buf) : -ENOMEM;
 
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
@@ -138,7 +142,7 @@ void control_read(struct wloadfs *fs, struct control_handle *handle, fuse_req_t 
 	size_t n = 0;
 
 	if (handle->file == CONTROL_INDEX) {
-		read_index(fs, req, len, offset);
+		read_index(fs, handle->who, req, len, offset);
 		return;
 	}
 	pthread_mutex_lock(&handle->lock);
@@ -192,7 +196,7 @@ static void run_commands(struct wloadfs *fs, struct evictor_job *base)
 {
 	struct commands_job *job = (struct commands_job *)base;
 	struct control_handle *handle = job->handle;
-	int r = mark_run(fs, job->action, job->count);
+	int r = mark_run(fs, handle->who, job->action, job->count);
 
 	if (r == 0) {
 		LOCK_SCOPE(&handle->lock);

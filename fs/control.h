@@ -2,7 +2,8 @@
 #ifndef WLOADFS_CONTROL_H
 #define WLOADFS_CONTROL_H
 
-/* The files of .wload/, each open handle with what it holds. */
+/* The files of .wload/, each open handle with what it holds. Those of a rank speak of its claims.
+ */
 
 #include "fs/fs.h"
 #include "fs/node.h"
@@ -10,11 +11,10 @@
 struct control_handle;
 
 /* The size that stat() shows. */
-uint64_t control_size(const struct wloadfs *fs, enum control_file file);
+uint64_t control_size(const struct wloadfs *fs, struct node file);
 
 /* Opens a file of .wload/. Returns 0, or -EROFS (writing to anything but consume), -ENOMEM. */
-int control_open(struct wloadfs *fs, enum control_file file, int flags,
-		 struct control_handle **ret);
+int control_open(struct wloadfs *fs, struct node file, int flags, struct control_handle **ret);
 void control_release(struct wloadfs *fs, struct control_handle *handle);
 
 /* Frees the handles that are still open when the session has ended. */

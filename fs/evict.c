@@ -71,11 +71,11 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 	uint64_t left;
 
 	pthread_mutex_lock(&fs->lock);
-	if (consumed_has(&fs->consumed, tensor)) {
+	if (fs_is_consumed(fs, tensor)) {
 		struct consumed_run run =
-			consumed_run_around(&fs->consumed, tensor, extent.first, extent.end);
+			consumed_run_around(&fs->claims.consumed, tensor, extent.first, extent.end);
 
-		dead = consumed_dead_pages(&fs->consumed, run, &extent, fs->page_bytes);
+		dead = consumed_dead_pages(&fs->claims.consumed, run, &extent, fs->page_bytes);
 		dead = consumed_near(dead, &t, FOLIO_BYTES_MAX, fs->page_bytes);
 	}
 	pthread_mutex_unlock(&fs->lock);
@@ -96,9 +96,10 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 		bool more;
 
 		pthread_mutex_lock(&fs->lock);
-		more = consumed_next_run(&fs->consumed, from, extent.end, &run);
+		more = consumed_next_run(&fs->claims.consumed, from, extent.end, &run);
 		if (more)
-			dead = consumed_dead_pages(&fs->consumed, run, &extent, fs->page_bytes);
+			dead = consumed_dead_pages(&fs->claims.consumed, run, &extent,
+						   fs->page_bytes);
 		pthread_mutex_unlock(&fs->lock);
 		if (!more)
 			break;
@@ -118,26 +119,50 @@ static void invalidate(struct wloadfs *fs, struct node node, off_t offset)
 	(void)fuse_lowlevel_notify_inval_inode(fs->session, node_id(node), offset, 0);
 }
 
-void evict_attributes(struct wloadfs *fs, uint32_t tensor)
+/* The trees that go with a claimant's: its own, or with the root's all. */
+static uint32_t trees_end(const struct wloadfs *fs, uint32_t who)
 {
-	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
-
-	if (seen & SEEN_TENSOR)
-		invalidate(fs, (struct node){.kind = NODE_TENSOR, .index = tensor}, -1);
-	if (seen & SEEN_NPY)
-		invalidate(fs, (struct node){.kind = NODE_NPY, .index = tensor}, -1);
+	return who == CLAIMS_ROOT ? fs_claimants(fs) : who + 1;
 }
 
-void evict_mapped(struct wloadfs *fs, uint32_t tensor)
+static uint8_t seen_in(const struct wloadfs *fs, uint32_t tree, uint32_t tensor)
 {
-	uint8_t seen = atomic_load(&fs->tensor[tensor].seen);
+	return atomic_load(&fs->known[tree].tensor[tensor].seen);
+}
 
-	if (!(seen & SEEN_OPEN) || atomic_load(&fs->stopping))
-		return;
+uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor)
+{
+	uint8_t seen = 0;
+
+	for (uint32_t tree = who; tree < trees_end(fs, who); tree++)
+		seen |= seen_in(fs, tree, tensor);
+	return seen;
+}
+
+/* Invalidates a tensor's inodes in one tree. */
+static void invalidate_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor, off_t offset)
+{
+	uint8_t seen = seen_in(fs, tree, tensor);
+	struct node node = {.kind = NODE_TENSOR, .index = tensor, .who = (uint16_t)tree};
+
 	if (seen & SEEN_TENSOR)
-		invalidate(fs, (struct node){.kind = NODE_TENSOR, .index = tensor}, 0);
+		invalidate(fs, node, offset);
+	node.kind = NODE_NPY;
 	if (seen & SEEN_NPY)
-		invalidate(fs, (struct node){.kind = NODE_NPY, .index = tensor}, 0);
+		invalidate(fs, node, offset);
+}
+
+void evict_attributes(struct wloadfs *fs, uint32_t tensor)
+{
+	for (uint32_t tree = 0; tree < fs_claimants(fs); tree++)
+		invalidate_in(fs, tree, tensor, -1);
+}
+
+void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor)
+{
+	for (uint32_t tree = who; tree < trees_end(fs, who); tree++)
+		if (seen_in(fs, tree, tensor) & SEEN_OPEN && !atomic_load(&fs->stopping))
+			invalidate_in(fs, tree, tensor, 0);
 }
 
 /* ---- the thread ---- */

@@ -18,12 +18,17 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor);
 /* The same for every consumed run of a shard; updates its held bytes. Any thread. */
 void evict_shard(struct wloadfs *fs, uint32_t shard);
 
-/* Makes the kernel ask again for the attributes of a tensor's inodes, which it may know under other
- * names. Takes no folder's lock, so it may come before a reply. Any thread. */
+/* Makes the kernel ask again for the attributes of a tensor's inodes, in every tree: it may know
+ * them under other names, and the last claim of a rank's takes the root's name away as well. Takes
+ * no folder's lock, so it may come before a reply. Any thread. */
 void evict_attributes(struct wloadfs *fs, uint32_t tensor);
 
-/* Unmaps and drops the FUSE pages of a tensor's inodes. Evictor only. */
-void evict_mapped(struct wloadfs *fs, uint32_t tensor);
+/* Unmaps and drops the FUSE pages of a tensor's inodes: in a rank's tree, or, for CLAIMS_ROOT, in
+ * all. Evictor only. */
+void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor);
+
+/* What the kernel was told of a tensor's inodes in the same trees: enum tensor_seen bits. */
+uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor);
 
 /* A piece of work for the evictor. Embedded in what it works on; run() owns it from then on. */
 struct evictor_job {

@@ -41,21 +41,47 @@ static void look_at_shards(struct wloadfs *fs, uint32_t shards)
 	}
 }
 
+/* Zeroed pages that nobody touches take no memory: trees that are not looked at are free. */
+static int allocate_known(struct wloadfs *fs)
+{
+	size_t tensors = (size_t)wload_inventory_count(fs->inv) + 1;
+
+	fs->known = calloc(fs_claimants(fs), sizeof(*fs->known));
+	if (!fs->known)
+		return -ENOMEM;
+	for (uint32_t who = 0; who < fs_claimants(fs); who++) {
+		struct known *known = &fs->known[who];
+
+		known->module_life = calloc(fs->modules.count, sizeof(*known->module_life));
+		known->tensor = calloc(tensors, sizeof(*known->tensor));
+		if (!known->module_life || !known->tensor)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void free_known(struct wloadfs *fs)
+{
+	for (uint32_t who = 0; fs->known && who < fs_claimants(fs); who++) {
+		free(fs->known[who].module_life);
+		free(fs->known[who].tensor);
+	}
+	free(fs->known);
+}
+
 static int allocate(struct wloadfs *fs)
 {
 	size_t shards = wload_checkpoint_shard_count(fs->ckpt) + 1;
 
-	fs->module_life = calloc(fs->modules.count, sizeof(*fs->module_life));
-	fs->tensor = calloc((size_t)wload_inventory_count(fs->inv) + 1, sizeof(*fs->tensor));
 	fs->own_open = calloc(fs->own.count, sizeof(*fs->own_open));
 	fs->shard_mode = calloc(shards, sizeof(*fs->shard_mode));
 	fs->shard_evictable = calloc(shards, sizeof(*fs->shard_evictable));
 	fs->held_bytes = calloc(shards, sizeof(*fs->held_bytes));
 	fs->recheck = calloc(shards, sizeof(*fs->recheck));
-	if (!fs->module_life || !fs->tensor || !fs->own_open || !fs->shard_mode ||
-	    !fs->shard_evictable || !fs->held_bytes || !fs->recheck)
+	if (!fs->own_open || !fs->shard_mode || !fs->shard_evictable || !fs->held_bytes ||
+	    !fs->recheck || claims_init(&fs->claims, fs->inv, fs->ranks) < 0)
 		return -ENOMEM;
-	return consumed_init(&fs->consumed, fs->inv);
+	return allocate_known(fs);
 }
 
 int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t skip_ino,
@@ -80,7 +106,7 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 	r = modules_build(fs->inv, &fs->modules);
 	if (r < 0)
 		return wload_fail(err, -r, "cannot build modules/: %s", strerror(-r));
-	r = own_read(ckpt, skip_dev, skip_ino, tree_reserved, warn, warn_ctx, &fs->own, err);
+	r = own_read(ckpt, skip_dev, skip_ino, tree_reserved(fs), warn, warn_ctx, &fs->own, err);
 	if (r < 0)
 		return r;
 	r = allocate(fs);
@@ -98,9 +124,8 @@ void fs_free(struct wloadfs *fs)
 	control_release_all(fs);
 	ownfile_release_all(fs);
 	index_free(fs->index);
-	consumed_free(&fs->consumed);
-	free(fs->module_life);
-	free(fs->tensor);
+	free_known(fs);
+	claims_free(&fs->claims);
 	free(fs->own_open);
 	free(fs->shard_mode);
 	free(fs->shard_evictable);

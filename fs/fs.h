@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "fs/consumed.h"
+#include "fs/claims.h"
 #include "fs/features.h"
 #include "fs/modules.h"
 #include "fs/names.h"
@@ -30,6 +30,13 @@ enum tensor_seen {
 struct tensor_state {
 	_Atomic uint8_t seen;	/* enum tensor_seen bits, only ever added */
 	_Atomic uint32_t opens; /* handles now */
+};
+
+/* What the kernel was told of one claimant's tree. */
+struct known {
+	_Atomic uint8_t *module_life; /* of each folder of modules/, see node.h; odd: removed */
+	_Atomic uint8_t tensors_life, npys_life;
+	struct tensor_state *tensor; /* atomics, no lock */
 };
 
 /* One of the checkpoint's files while somebody has it open. */
@@ -58,6 +65,7 @@ struct wloadfs {
 	struct ahead *ahead; /* NULL where nothing is read ahead */
 
 	enum shards_mode shards_mode; /* as asked for */
+	uint32_t ranks;		      /* as asked for; 0: none */
 	uid_t uid;
 	gid_t gid;
 	struct timespec mounted_at;
@@ -65,11 +73,9 @@ struct wloadfs {
 	mode_t *shard_mode;    /* permission bits of each shard's file */
 	bool *shard_evictable; /* its filesystem has a page cache behind it (not tmpfs) */
 
-	pthread_mutex_t lock; /* consumption: the next four */
-	struct consumed consumed;
-	_Atomic uint8_t *module_life; /* of each folder of modules/, see node.h; odd: removed */
-	_Atomic uint8_t tensors_life, npys_life;
-	struct tensor_state *tensor; /* atomics, no lock */
+	pthread_mutex_t lock; /* consumption: claims, and the lives of known's folders */
+	struct claims claims;
+	struct known *known; /* of each claimant: the root, then the ranks */
 
 	pthread_mutex_t own_lock;
 	pthread_cond_t own_opened;			  /* an opening is over */
@@ -88,6 +94,24 @@ struct wloadfs {
 	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */
 	_Atomic bool *recheck;	      /* of each shard: something was held since that look */
 };
+
+/* Claimants: the mount itself and its ranks. */
+static inline uint32_t fs_claimants(const struct wloadfs *fs)
+{
+	return 1 + fs->claims.ranks;
+}
+
+/* Is a tensor gone from this claimant's tree? */
+static inline bool fs_is_done(const struct wloadfs *fs, uint32_t who, uint32_t tensor)
+{
+	return claims_done(&fs->claims, who, tensor);
+}
+
+/* Does nobody need a tensor any more? */
+static inline bool fs_is_consumed(const struct wloadfs *fs, uint32_t tensor)
+{
+	return consumed_has(&fs->claims.consumed, tensor);
+}
 
 /* Builds all that needs no session: names, modules, own files, consumption.
  *

@@ -52,7 +52,7 @@ static void add_head(struct text *text, const struct wloadfs *fs)
 }
 
 /* One tensor's line. Both spellings of the state are equally long. */
-static void add_line(struct text *text, const struct wloadfs *fs, uint32_t index)
+static void add_line(struct text *text, const struct wloadfs *fs, uint32_t who, uint32_t index)
 {
 	struct wload_tensor t = wload_inventory_tensor(fs->inv, index);
 	char file[256];
@@ -69,7 +69,7 @@ static void add_line(struct text *text, const struct wloadfs *fs, uint32_t index
 		    "], \"shard\": %" PRIu32 ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64
 		    ", \"state\": %s}\n",
 		    t.shard, t.offset, t.bytes,
-		    consumed_has(&fs->consumed, index) ? "\"consumed\"" : "\"live\"    ");
+		    fs_is_done(fs, who, index) ? "\"consumed\"" : "\"live\"    ");
 }
 
 int index_build(const struct wloadfs *fs, struct index_file **ret)
@@ -90,7 +90,7 @@ int index_build(const struct wloadfs *fs, struct index_file **ret)
 		if (i % LINES_A_MARK == 0)
 			index->mark[i / LINES_A_MARK] = index->size;
 		line.len = 0;
-		add_line(&line, fs, i);
+		add_line(&line, fs, CLAIMS_ROOT, i);
 		index->size += line.len;
 	}
 	if (index->head.failed || line.failed) {
@@ -131,8 +131,8 @@ static uint32_t mark_before(const struct index_file *index, uint32_t marks, uint
 	return lo;
 }
 
-ssize_t index_read(const struct wloadfs *fs, const struct index_file *index, uint64_t offset,
-		   size_t len, char *buf)
+ssize_t index_read(const struct wloadfs *fs, uint32_t who, const struct index_file *index,
+		   uint64_t offset, size_t len, char *buf)
 {
 	struct text text CLEANUP(text_free) = {0};
 	uint32_t count = wload_inventory_count(fs->inv), tensor = 0;
@@ -151,7 +151,7 @@ ssize_t index_read(const struct wloadfs *fs, const struct index_file *index, uin
 		start = index->mark[mark];
 	}
 	while (start + text.len < offset + len && tensor < count && !text.failed)
-		add_line(&text, fs, tensor++);
+		add_line(&text, fs, who, tensor++);
 	if (text.failed)
 		return -ENOMEM;
 	memcpy(buf, text.s + (offset - start), len);

@@ -19,7 +19,7 @@ void index_free(struct index_file *index);
 uint64_t index_size(const struct index_file *index);
 
 /* Reads up to len bytes at offset. Returns how many, or -ENOMEM. */
-ssize_t index_read(const struct wloadfs *fs, const struct index_file *index, uint64_t offset,
-		   size_t len, char *buf);
+ssize_t index_read(const struct wloadfs *fs, uint32_t who, const struct index_file *index,
+		   uint64_t offset, size_t len, char *buf);
 
 #endif

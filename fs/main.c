@@ -87,6 +87,7 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 		for (uint32_t i = 0; (text = wload_checkpoint_warning(ckpt, i)); i++)
 			log_say(text);
 		fs.shards_mode = cmdline->shards_mode;
+		fs.ranks = cmdline->ranks;
 		for (int i = 0; i < FEATURES; i++)
 			if (cmdline->without[i])
 				feature_off(&fs.features, (enum feature)i, FEATURE_UNWANTED);

@@ -23,44 +23,59 @@
 
 /* ---- handles ---- */
 
-int mark_open(struct wloadfs *fs, uint32_t tensor)
+static struct tensor_state *state_of(struct wloadfs *fs, struct node file)
 {
-	struct tensor_state *state = &fs->tensor[tensor];
+	return &fs->known[file.who].tensor[file.index];
+}
+
+int mark_open(struct wloadfs *fs, struct node file)
+{
+	struct tensor_state *state = state_of(fs, file);
 
 	atomic_fetch_or(&state->seen, SEEN_OPEN);
 	atomic_fetch_add(&state->opens, 1);
-	if (!consumed_has(&fs->consumed, tensor))
+	if (!fs_is_done(fs, file.who, file.index))
 		return 0;
 	atomic_fetch_sub(&state->opens, 1);
 	return -ENOENT;
 }
 
-struct clean_job {
+/* What is left to do for one tensor that went from a tree, or was read there after it. */
+struct tensor_job {
 	struct evictor_job job;
-	uint32_t tensor;
+	fuse_req_t req;	  /* of the unlink() that waits; NULL: none */
+	struct node file; /* by which it went */
+	bool consumed;	  /* nobody needs it any more */
 };
+
+/* Drops the pages that nobody needs any more: of the tree's own files, of the shard with the last
+ * claim. */
+static void evict_gone(struct wloadfs *fs, const struct tensor_job *gone)
+{
+	evict_mapped(fs, gone->consumed ? CLAIMS_ROOT : gone->file.who, gone->file.index);
+	if (gone->consumed)
+		evict_tensor(fs, gone->file.index);
+}
 
 static void run_clean(struct wloadfs *fs, struct evictor_job *job)
 {
-	struct clean_job *clean = (struct clean_job *)job;
-
-	evict_mapped(fs, clean->tensor);
-	evict_tensor(fs, clean->tensor);
-	free(clean);
+	evict_gone(fs, (struct tensor_job *)job);
+	free(job);
 }
 
-void mark_release(struct wloadfs *fs, uint32_t tensor)
+void mark_release(struct wloadfs *fs, struct node file)
 {
-	struct clean_job *clean;
+	struct tensor_job *clean;
 
-	if (atomic_fetch_sub(&fs->tensor[tensor].opens, 1) != 1 ||
-	    !consumed_has(&fs->consumed, tensor))
+	if (atomic_fetch_sub(&state_of(fs, file)->opens, 1) != 1 ||
+	    !fs_is_done(fs, file.who, file.index))
 		return;
-	/* The last handle of a consumed tensor: what was read through it goes too. */
+	/* The last handle of a tensor that is gone: what was read through it goes too. */
 	clean = malloc(sizeof(*clean));
 	if (!clean)
 		return;
-	*clean = (struct clean_job){.job.run = run_clean, .tensor = tensor};
+	*clean = (struct tensor_job){
+		.job.run = run_clean, .file = file, .consumed = fs_is_consumed(fs, file.index)};
 	evictor_push(fs, &clean->job);
 }
 
@@ -73,54 +88,58 @@ static bool increment_epoch(struct wloadfs *fs)
 	return feature_on(&fs->features, FEATURE_EPOCH);
 }
 
+static bool is_open(const struct wloadfs *fs, uint32_t tensor)
+{
+	for (uint32_t tree = 0; tree < fs_claimants(fs); tree++)
+		if (atomic_load(&fs->known[tree].tensor[tensor].opens))
+			return true;
+	return false;
+}
+
 /* Makes the other names of a consumed tensor fail. While it is open its attributes still answer,
  * for fstat(), so the names themselves have to be looked up again. */
 static void forget_names(struct wloadfs *fs, uint32_t tensor)
 {
 	evict_attributes(fs, tensor);
-	if (atomic_load(&fs->tensor[tensor].opens))
+	if (is_open(fs, tensor))
 		(void)increment_epoch(fs);
 }
 
-struct unlink_job {
-	struct evictor_job job;
-	fuse_req_t req;
-	uint32_t tensor;
-};
-
 static void run_unlink(struct wloadfs *fs, struct evictor_job *job)
 {
-	struct unlink_job *unlink = (struct unlink_job *)job;
+	struct tensor_job *gone = (struct tensor_job *)job;
 
-	forget_names(fs, unlink->tensor);
-	evict_mapped(fs, unlink->tensor);
-	evict_tensor(fs, unlink->tensor);
-	fuse_reply_err(unlink->req, 0);
-	free(unlink);
+	forget_names(fs, gone->file.index);
+	evict_gone(fs, gone);
+	fuse_reply_err(gone->req, 0);
+	free(gone);
 }
 
-void mark_unlink(struct wloadfs *fs, fuse_req_t req, uint32_t tensor)
+void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file)
 {
-	struct unlink_job *job = malloc(sizeof(*job));
-	bool changed;
+	struct tensor_job *job = malloc(sizeof(*job));
+	enum claims_change change;
 
 	if (!job) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*job = (struct unlink_job){.job.run = run_unlink, .req = req, .tensor = tensor};
 	pthread_mutex_lock(&fs->lock);
-	changed = consumed_set(&fs->consumed, tensor);
+	change = claims_drop(&fs->claims, file.who, file.index);
 	pthread_mutex_unlock(&fs->lock);
-	if (changed && atomic_load(&fs->tensor[tensor].seen) & SEEN_OPEN) {
+	*job = (struct tensor_job){.job.run = run_unlink,
+				   .req = req,
+				   .file = file,
+				   .consumed = change == CLAIMS_CONSUMED};
+	if (change != CLAIMS_SAME && evict_seen(fs, CLAIMS_ROOT, file.index) & SEEN_OPEN) {
 		evictor_push(fs, &job->job);
 		return;
 	}
-	if (changed) {
-		evict_attributes(fs, tensor);
-		evict_tensor(fs, tensor);
-	}
-	fuse_reply_err(req, changed ? 0 : ENOENT);
+	if (change != CLAIMS_SAME)
+		evict_attributes(fs, file.index);
+	if (change == CLAIMS_CONSUMED)
+		evict_tensor(fs, file.index);
+	fuse_reply_err(req, change == CLAIMS_SAME ? ENOENT : 0);
 	free(job);
 }
 
@@ -160,6 +179,7 @@ int mark_resolve(const struct wloadfs *fs, const struct command *command, struct
 /* The tensors that one mark_run() changed: a bit each, so that no list of commands makes it larger.
  */
 struct changed {
+	uint32_t who; /* in whose tree */
 	uint64_t *bits;
 	uint32_t tensors;
 };
@@ -170,9 +190,9 @@ struct changed {
 static void mark_one(struct wloadfs *fs, struct action *action, struct changed *changed,
 		     uint32_t tensor)
 {
-	bool restore = action->verb == COMMAND_RESTORE;
-
-	if (restore ? !consumed_clear(&fs->consumed, tensor) : !consumed_set(&fs->consumed, tensor))
+	if (action->verb == COMMAND_RESTORE
+		    ? !claims_restore(&fs->claims, changed->who, tensor)
+		    : claims_drop(&fs->claims, changed->who, tensor) == CLAIMS_SAME)
 		return;
 	action->changed++;
 	changed->bits[tensor / WORD_BITS] |= 1ull << tensor % WORD_BITS;
@@ -185,17 +205,28 @@ static void revive(_Atomic uint8_t *life)
 		atomic_fetch_add(life, 1);
 }
 
-/* Removed folders come back with what they hold: names are static. fs->lock held. */
-static void restore_folders(struct wloadfs *fs, const struct action *action)
+static void restore_folders_in(struct wloadfs *fs, uint32_t tree, const struct action *action)
 {
-	revive(&fs->tensors_life);
-	revive(&fs->npys_life);
+	struct known *known = &fs->known[tree];
+
+	revive(&known->tensors_life);
+	revive(&known->npys_life);
 	for (uint32_t i = 0; i < fs->modules.count; i++) {
 		const struct module *module = &fs->modules.module[i];
 
 		if (i == 0 || (module->first < action->end && module->end > action->first))
-			revive(&fs->module_life[i]);
+			revive(&known->module_life[i]);
 	}
+}
+
+/* Removed folders come back with what they hold: names are static. A rank's tensors come back in
+ * the root's tree too, for they may have been consumed. fs->lock held. */
+static void restore_folders(struct wloadfs *fs, uint32_t who, const struct action *action)
+{
+	restore_folders_in(fs, CLAIMS_ROOT, action);
+	for (uint32_t tree = 1; tree < fs_claimants(fs); tree++)
+		if (who == CLAIMS_ROOT || who == tree)
+			restore_folders_in(fs, tree, action);
 }
 
 static void mark_action(struct wloadfs *fs, struct action *action, struct changed *changed)
@@ -208,7 +239,7 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 		for (uint32_t rank = action->first; rank < action->end; rank++)
 			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
 	if (action->verb == COMMAND_RESTORE)
-		restore_folders(fs, action);
+		restore_folders(fs, changed->who, action);
 }
 
 /* The first changed tensor at or behind `from`; changed->tensors behind the last. */
@@ -232,7 +263,7 @@ static void forget_changed_names(struct wloadfs *fs, const struct changed *chang
 	uint32_t known = 0, t;
 
 	for (t = next_changed(changed, 0); t < changed->tensors; t = next_changed(changed, t + 1))
-		known += atomic_load(&fs->tensor[t].seen) != 0;
+		known += evict_seen(fs, CLAIMS_ROOT, t) != 0;
 	if (known >= EPOCH_FROM_NAMES && increment_epoch(fs))
 		return;
 	for (t = next_changed(changed, 0); known && t < changed->tensors;
@@ -240,14 +271,19 @@ static void forget_changed_names(struct wloadfs *fs, const struct changed *chang
 		forget_names(fs, t);
 }
 
-/* Evicts the changed tensors of one shard that are consumed. */
+/* Evicts the changed tensors of one shard: the pages of the tree's files, and of the shard those of
+ * what is consumed. */
 static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, uint32_t shard)
 {
 	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
 	uint32_t few[SHARD_FROM_TENSORS], count = 0, t;
 
 	for (t = next_changed(changed, s->first); t < s->end; t = next_changed(changed, t + 1)) {
-		evict_mapped(fs, t);
+		bool consumed = fs_is_consumed(fs, t);
+
+		evict_mapped(fs, consumed ? CLAIMS_ROOT : changed->who, t);
+		if (!consumed)
+			continue;
 		if (count < SHARD_FROM_TENSORS)
 			few[count] = t;
 		count++;
@@ -259,11 +295,11 @@ static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, 
 			evict_tensor(fs, few[i]);
 }
 
-int mark_run(struct wloadfs *fs, struct action *actions, size_t count)
+int mark_run(struct wloadfs *fs, uint32_t who, struct action *actions, size_t count)
 {
 	uint32_t tensors = wload_inventory_count(fs->inv);
 	CLEANUP_FREE uint64_t *bits = calloc(tensors / WORD_BITS + 1, sizeof(*bits));
-	struct changed changed = {.bits = bits, .tensors = tensors};
+	struct changed changed = {.who = who, .bits = bits, .tensors = tensors};
 
 	if (!bits)
 		return -ENOMEM;

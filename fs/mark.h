@@ -6,28 +6,30 @@
 
 #include "fs/commands.h"
 #include "fs/evict.h"
+#include "fs/node.h"
 
-/* Consumes a tensor for unlink() and answers the request, now or from the evictor. */
-void mark_unlink(struct wloadfs *fs, fuse_req_t req, uint32_t tensor);
+/* Drops the claim of the tree that a tensor's file lies in, for unlink(), and answers the request,
+ * now or from the evictor. */
+void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file);
 
-/* Handles of tensor files. mark_open() returns 0 or -ENOENT (consumed). */
-int mark_open(struct wloadfs *fs, uint32_t tensor);
-void mark_release(struct wloadfs *fs, uint32_t tensor);
+/* Handles of tensor files. mark_open() returns 0 or -ENOENT (gone from its tree). */
+int mark_open(struct wloadfs *fs, struct node file);
+void mark_release(struct wloadfs *fs, struct node file);
 
 /* A command, resolved: name ranks [first, end) for all but COMMAND_KEY, which has a tensor. */
 struct action {
 	enum command_verb verb;
 	uint32_t first, end;
 	uint32_t tensor;
-	uint64_t changed; /* set by mark_run(): tensors whose state changed */
+	uint64_t changed; /* set by mark_run(): tensors that came or went in the claimant's tree */
 };
 
 /* Finds what a command is about. Returns 0, or -EINVAL (no such key, a name that tensors/ could not
  * have, a prefix of no bytes), -ENOMEM. A prefix that nothing is under is fine. */
 int mark_resolve(const struct wloadfs *fs, const struct command *command, struct action *ret);
 
-/* Carries out actions, in order: all of them, or none when memory is short (-ENOMEM). Evictor only.
- */
-int mark_run(struct wloadfs *fs, struct action *actions, size_t count);
+/* Carries out a claimant's actions, in order: all of them, or none when memory is short (-ENOMEM).
+ * Evictor only. */
+int mark_run(struct wloadfs *fs, uint32_t who, struct action *actions, size_t count);
 
 #endif

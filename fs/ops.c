@@ -29,10 +29,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 /* Remembers that the kernel now knows this inode. */
 static void note_seen(struct wloadfs *fs, struct node node)
 {
+	struct known *known = &fs->known[node.who];
+
 	if (node.kind == NODE_TENSOR)
-		atomic_fetch_or(&fs->tensor[node.index].seen, SEEN_TENSOR);
+		atomic_fetch_or(&known->tensor[node.index].seen, SEEN_TENSOR);
 	else if (node.kind == NODE_NPY)
-		atomic_fetch_or(&fs->tensor[node.index].seen, SEEN_NPY);
+		atomic_fetch_or(&known->tensor[node.index].seen, SEEN_NPY);
 }
 
 static int fill_entry(struct wloadfs *fs, struct node node, struct fuse_entry_param *entry)
@@ -57,7 +59,7 @@ static int fill_entry(struct wloadfs *fs, struct node node, struct fuse_entry_pa
 static void check_shown(struct wloadfs *fs, struct node node)
 {
 	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY) &&
-	    consumed_has(&fs->consumed, node.index))
+	    fs_is_done(fs, node.who, node.index))
 		evict_attributes(fs, node.index);
 }
 
@@ -128,8 +130,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 	(void)ino;
 	pthread_mutex_lock(&fs->lock);
-	s.f_bfree = fs->consumed.bytes / STATFS_BLOCK;
-	s.f_ffree = fs->consumed.tensors;
+	s.f_bfree = fs->claims.consumed.bytes / STATFS_BLOCK;
+	s.f_ffree = fs->claims.consumed.tensors;
 	pthread_mutex_unlock(&fs->lock);
 	s.f_blocks = (wload_inventory_bytes(fs->inv) + STATFS_BLOCK - 1) / STATFS_BLOCK;
 	s.f_files = wload_inventory_count(fs->inv);
@@ -237,7 +239,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else if (node.kind == NODE_TENSOR || node.kind == NODE_NPY)
-		mark_unlink(fs, req, node.index);
+		mark_unlink(fs, req, node);
 	else
 		fuse_reply_err(req, EPERM);
 }

@@ -21,11 +21,11 @@ static struct control_handle *control_of(const struct fuse_file_info *fi)
 	return (struct control_handle *)(uintptr_t)fi->fh;
 }
 
-static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
+static void open_control(struct wloadfs *fs, fuse_req_t req, struct node node,
 			 struct fuse_file_info *fi)
 {
 	struct control_handle *handle;
-	int r = control_open(fs, (enum control_file)file, fi->flags, &handle);
+	int r = control_open(fs, node, fi->flags, &handle);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);
@@ -33,20 +33,20 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, uint32_t file,
 	}
 	fi->fh = (uintptr_t)handle;
 	fi->direct_io = 1;
-	fi->nonseekable = file == CONTROL_CONSUME;
+	fi->nonseekable = node.index == CONTROL_CONSUME;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		control_release(fs, handle);
 }
 
-static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
+static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 			struct fuse_file_info *fi)
 {
-	int r = wload_checkpoint_check(fs->ckpt, wload_inventory_tensor(fs->inv, tensor).shard,
+	int r = wload_checkpoint_check(fs->ckpt, wload_inventory_tensor(fs->inv, node.index).shard,
 				       NULL);
 
 	if (r == 0)
-		r = mark_open(fs, tensor);
+		r = mark_open(fs, node);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -55,7 +55,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, uint32_t tensor,
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		mark_release(fs, tensor);
+		mark_release(fs, node);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -71,10 +71,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	switch (node.kind) {
 	case NODE_TENSOR:
 	case NODE_NPY:
-		open_tensor(fs, req, node.index, fi);
+		open_tensor(fs, req, node, fi);
 		break;
 	case NODE_CONTROL:
-		open_control(fs, req, node.index, fi);
+		open_control(fs, req, node, fi);
 		break;
 	case NODE_OWN:
 		ownfile_open(fs, req, node.index, fi);
@@ -149,7 +149,7 @@ static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset
 	if (n < 0)
 		n = view_read_node(fs, node, offset, size, buffer->buf);
 	/* A descriptor that outlives its tensor reads on, and leaves nothing behind. */
-	if (n > 0 && consumed_has(&fs->consumed, node.index))
+	if (n > 0 && fs_is_consumed(fs, node.index))
 		evict_tensor(fs, node.index);
 	return n;
 }
@@ -203,6 +203,6 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else if (node.kind == NODE_OWN)
 		ownfile_release(fs, node.index);
 	else
-		mark_release(fs, node.index);
+		mark_release(fs, node);
 	fuse_reply_err(req, 0);
 }

@@ -45,6 +45,14 @@ static uint64_t daemon_resident(const struct wloadfs *fs)
 	return resident * fs->page_bytes;
 }
 
+static void done_by(struct wloadfs *fs, uint32_t who, uint32_t *ret_tensors, uint64_t *ret_bytes)
+{
+	LOCK_SCOPE(&fs->lock);
+
+	*ret_tensors = claims_of(&fs->claims, who)->tensors;
+	*ret_bytes = claims_of(&fs->claims, who)->bytes;
+}
+
 static void add_shards_mode(struct text *text, struct wloadfs *fs)
 {
 	static const char *const asked[] = {"auto", "passthrough", "served"};
@@ -75,15 +83,35 @@ static void add_features(struct text *text, struct wloadfs *fs)
 	text_printf(text, ",\n");
 }
 
-static void add_counts(struct text *text, struct wloadfs *fs)
+/* What each rank still claims. */
+static void add_claims(struct text *text, struct wloadfs *fs, uint32_t who)
+{
+	text_printf(text, "  \"ranks\": %" PRIu32 ",\n  \"rank\": ", fs->ranks);
+	if (who != CLAIMS_ROOT)
+		text_printf(text, "%" PRIu32 ",\n", who - 1);
+	else
+		text_printf(text, "null,\n");
+	text_printf(text, "  \"claims\": [");
+	for (uint32_t rank = 0; rank < fs->ranks; rank++) {
+		uint32_t tensors;
+		uint64_t bytes;
+
+		done_by(fs, rank + 1, &tensors, &bytes);
+		text_printf(text,
+			    "%s\n    {\"rank\": %" PRIu32 ", \"tensors\": %" PRIu32
+			    ", \"bytes\": %" PRIu64 "}",
+			    rank ? "," : "", rank, wload_inventory_count(fs->inv) - tensors,
+			    wload_inventory_bytes(fs->inv) - bytes);
+	}
+	text_printf(text, "%s],\n", fs->ranks ? "\n  " : "");
+}
+
+static void add_counts(struct text *text, struct wloadfs *fs, uint32_t who)
 {
 	uint32_t consumed_tensors;
 	uint64_t consumed_bytes;
 
-	pthread_mutex_lock(&fs->lock);
-	consumed_tensors = fs->consumed.tensors;
-	consumed_bytes = fs->consumed.bytes;
-	pthread_mutex_unlock(&fs->lock);
+	done_by(fs, who, &consumed_tensors, &consumed_bytes);
 	text_printf(text,
 		    "  \"tensors\": %" PRIu32 ",\n  \"bytes\": %" PRIu64 ",\n"
 		    "  \"consumed_tensors\": %" PRIu32 ",\n  \"consumed_bytes\": %" PRIu64 ",\n",
@@ -106,7 +134,7 @@ static void add_memory(struct text *text, const struct wloadfs *fs)
 		    daemon_resident(fs));
 }
 
-char *stats_json(struct wloadfs *fs, size_t *ret_len)
+char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len)
 {
 	struct text text CLEANUP(text_free) = {0};
 
@@ -116,7 +144,8 @@ char *stats_json(struct wloadfs *fs, size_t *ret_len)
 	text_json_string(&text, wload_checkpoint_folder(fs->ckpt));
 	text_printf(&text, ",\n  \"shard_files\": %" PRIu32 ",\n",
 		    wload_checkpoint_shard_count(fs->ckpt));
-	add_counts(&text, fs);
+	add_counts(&text, fs, who);
+	add_claims(&text, fs, who);
 	add_memory(&text, fs);
 	add_features(&text, fs);
 	text_printf(&text, "  \"kernel_protocol\": \"7.%" PRIu32 "\",\n  \"libfuse\": \"%s\"\n}\n",

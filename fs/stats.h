@@ -6,7 +6,8 @@
 
 #include "fs/fs.h"
 
-/* Makes the text. Returns it, for free(), or NULL when memory is short. */
-char *stats_json(struct wloadfs *fs, size_t *ret_len);
+/* Makes the text, for the root or for a rank, which differ in what is consumed. Returns it, for
+ * free(), or NULL when memory is short. */
+char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len);
 
 #endif

@@ -2,6 +2,7 @@
 /* Names, attributes and listings of the mount's tree, one function for each kind of folder. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fs/control.h"
@@ -17,14 +18,24 @@ static const struct {
 	const char *name;
 	struct node node;
 } views[] = {
-	{"tensors", {.kind = NODE_TENSORS}},
-	{"modules", {.kind = NODE_MODULE}},
-	{"npy", {.kind = NODE_NPYS}},
-	{".wload", {.kind = NODE_CONTROLS}},
+	{"tensors", {.kind = NODE_TENSORS}}, {"modules", {.kind = NODE_MODULE}},
+	{"npy", {.kind = NODE_NPYS}},	     {".wload", {.kind = NODE_CONTROLS}},
+	{"ranks", {.kind = NODE_RANKS}}, /* the last: the root's alone */
 };
 #define VIEW_COUNT (sizeof(views) / sizeof(views[0]))
 
-const char *const tree_reserved[] = {"tensors", "modules", "npy", ".wload", NULL};
+const char *const *tree_reserved(const struct wloadfs *fs)
+{
+	static const char *const names[] = {"ranks", "tensors", "modules", "npy", ".wload", NULL};
+
+	return fs->ranks ? names : names + 1;
+}
+
+/* Does a tree's root show this view? */
+static bool has_view(const struct wloadfs *fs, struct node root, size_t view)
+{
+	return views[view].node.kind != NODE_RANKS || (fs->ranks && root.who == CLAIMS_ROOT);
+}
 
 static const char *const control_names[CONTROL_FILE_COUNT] = {
 	[CONTROL_STATS] = "stats.json",
@@ -39,13 +50,15 @@ const char *tree_control_name(enum control_file file)
 
 _Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder)
 {
+	struct known *known = &fs->known[folder.who];
+
 	switch (folder.kind) {
 	case NODE_TENSORS:
-		return (_Atomic uint8_t *)&fs->tensors_life;
+		return &known->tensors_life;
 	case NODE_NPYS:
-		return (_Atomic uint8_t *)&fs->npys_life;
+		return &known->npys_life;
 	case NODE_MODULE:
-		return &fs->module_life[folder.index];
+		return &known->module_life[folder.index];
 	default:
 		return NULL;
 	}
@@ -64,34 +77,53 @@ static bool alive(const struct wloadfs *fs, struct node folder, struct node *ret
 
 /* ---- lookup ---- */
 
-static int find_tensor(const struct wloadfs *fs, uint32_t tensor, enum node_kind kind,
-		       struct node *ret)
+/* A tensor's file in the tree that a folder is of. */
+static int find_tensor(const struct wloadfs *fs, struct node folder, uint32_t tensor,
+		       enum node_kind kind, struct node *ret)
 {
-	if (consumed_has(&fs->consumed, tensor))
+	if (fs_is_done(fs, folder.who, tensor))
 		return -ENOENT;
-	*ret = (struct node){.kind = kind, .index = tensor};
+	*ret = (struct node){.kind = kind, .index = tensor, .who = folder.who};
 	return 0;
 }
 
-static int lookup_root_or_own(const struct wloadfs *fs, uint32_t folder, const char *name,
+static struct node view_of_tree(struct node root, size_t view)
+{
+	struct node node = views[view].node;
+
+	node.who = root.who;
+	return node;
+}
+
+/* One of the checkpoint's own; files are the same in every tree. */
+static struct node own_node(const struct wloadfs *fs, struct node folder, uint32_t own)
+{
+	return (struct node){.kind = NODE_OWN,
+			     .index = own,
+			     .who = fs->own.entry[own].folder ? folder.who : CLAIMS_ROOT};
+}
+
+static int lookup_root_or_own(const struct wloadfs *fs, struct node folder, const char *name,
 			      struct node *ret)
 {
 	uint32_t own;
 
-	for (size_t i = 0; folder == 0 && i < VIEW_COUNT; i++) {
-		if (strcmp(name, views[i].name) != 0)
+	for (size_t i = 0; folder.index == 0 && i < VIEW_COUNT; i++) {
+		if (strcmp(name, views[i].name) != 0 || !has_view(fs, folder, i))
 			continue;
-		return alive(fs, views[i].node, ret) ? 0 : -ENOENT;
+		return alive(fs, view_of_tree(folder, i), ret) ? 0 : -ENOENT;
 	}
-	own = own_find(&fs->own, folder, name);
+	own = own_find(&fs->own, folder.index, name);
 	if (own == OWN_NONE)
 		return -ENOENT;
-	*ret = (struct node){.kind = NODE_OWN, .index = own};
+	*ret = own_node(fs, folder, own);
 	return 0;
 }
 
-static int lookup_flat(const struct wloadfs *fs, const char *name, bool npy, struct node *ret)
+static int lookup_flat(const struct wloadfs *fs, struct node folder, const char *name,
+		       struct node *ret)
 {
+	bool npy = folder.kind == NODE_NPYS;
 	uint32_t tensor;
 	int r = names_find(&fs->names, name, strlen(name), npy ? NPY_SUFFIX : "", &tensor);
 
@@ -99,30 +131,64 @@ static int lookup_flat(const struct wloadfs *fs, const char *name, bool npy, str
 		return r;
 	if (npy && !npy_possible(wload_inventory_tensor(fs->inv, tensor).dtype))
 		return -ENOENT;
-	return find_tensor(fs, tensor, npy ? NODE_NPY : NODE_TENSOR, ret);
+	return find_tensor(fs, folder, tensor, npy ? NODE_NPY : NODE_TENSOR, ret);
 }
 
-static int lookup_module(const struct wloadfs *fs, uint32_t module, const char *name,
+static struct node module_node(struct node folder, uint32_t module)
+{
+	return (struct node){.kind = NODE_MODULE, .index = module, .who = folder.who};
+}
+
+static int lookup_module(const struct wloadfs *fs, struct node folder, const char *name,
 			 struct node *ret)
 {
 	struct module_entry entry;
-	int r = modules_find(&fs->modules, module, name, &entry);
+	int r = modules_find(&fs->modules, folder.index, name, &entry);
 
 	if (r < 0)
 		return r;
 	if (entry.module == MODULE_NONE)
-		return find_tensor(fs, entry.tensor, NODE_TENSOR, ret);
-	return alive(fs, (struct node){NODE_MODULE, entry.module, 0}, ret) ? 0 : -ENOENT;
+		return find_tensor(fs, folder, entry.tensor, NODE_TENSOR, ret);
+	return alive(fs, module_node(folder, entry.module), ret) ? 0 : -ENOENT;
 }
 
-static int lookup_control(const char *name, struct node *ret)
+static struct node control_node(struct node folder, uint32_t file)
+{
+	return (struct node){.kind = NODE_CONTROL, .index = file, .who = folder.who};
+}
+
+static int lookup_control(struct node folder, const char *name, struct node *ret)
 {
 	for (uint32_t i = 0; i < CONTROL_FILE_COUNT; i++)
 		if (strcmp(name, control_names[i]) == 0) {
-			*ret = (struct node){.kind = NODE_CONTROL, .index = i};
+			*ret = control_node(folder, i);
 			return 0;
 		}
 	return -ENOENT;
+}
+
+/* The root of a rank's tree. */
+static struct node rank_node(uint32_t rank)
+{
+	return (struct node){.kind = NODE_OWN, .who = (uint16_t)(rank + 1)};
+}
+
+/* A rank's folder is named by its number, as one prints it. */
+static int lookup_rank(const struct wloadfs *fs, const char *name, struct node *ret)
+{
+	uint32_t rank = 0;
+
+	if (name[0] == '0' && name[1])
+		return -ENOENT;
+	for (const char *c = name; *c; c++) {
+		if (*c < '0' || *c > '9')
+			return -ENOENT;
+		rank = rank * 10 + (uint32_t)(*c - '0');
+		if (rank >= fs->ranks)
+			return -ENOENT;
+	}
+	*ret = rank_node(rank);
+	return 0;
 }
 
 int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, struct node *ret)
@@ -132,15 +198,17 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
 	switch (parent.kind) {
 	case NODE_OWN:
 		return fs->own.entry[parent.index].folder
-			       ? lookup_root_or_own(fs, parent.index, name, ret)
+			       ? lookup_root_or_own(fs, parent, name, ret)
 			       : -ENOTDIR;
 	case NODE_TENSORS:
 	case NODE_NPYS:
-		return lookup_flat(fs, name, parent.kind == NODE_NPYS, ret);
+		return lookup_flat(fs, parent, name, ret);
 	case NODE_MODULE:
-		return lookup_module(fs, parent.index, name, ret);
+		return lookup_module(fs, parent, name, ret);
 	case NODE_CONTROLS:
-		return lookup_control(name, ret);
+		return lookup_control(parent, name, ret);
+	case NODE_RANKS:
+		return lookup_rank(fs, name, ret);
 	default:
 		return -ENOTDIR;
 	}
@@ -183,13 +251,13 @@ static int stat_tensor(const struct wloadfs *fs, struct node node, bool by_handl
 	struct wload_tensor tensor = wload_inventory_tensor(fs->inv, node.index);
 	const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, tensor.shard);
 	uint64_t header = node.kind == NODE_NPY ? npy_header_len(&tensor) : 0;
-	bool gone = consumed_has(&fs->consumed, node.index);
+	bool gone = fs_is_done(fs, node.who, node.index);
 
 	/* fstat() and stat() are one request, without a handle. While a consumed tensor is open
 	 * fstat() must work, and the names fail by being looked up again; without the epoch
 	 * notification stat() comes first. A cached read() brings its handle. */
 	if (gone && !by_handle &&
-	    (atomic_load(&fs->tensor[node.index].opens) == 0 ||
+	    (atomic_load(&fs->known[node.who].tensor[node.index].opens) == 0 ||
 	     !feature_on(&fs->features, FEATURE_EPOCH)))
 		return -ENOENT;
 	set_file(st, fs->shard_mode[tensor.shard], header + tensor.bytes);
@@ -218,9 +286,9 @@ static int stat_own(const struct wloadfs *fs, uint32_t index, struct stat *st)
 	return 0;
 }
 
-static int stat_control(const struct wloadfs *fs, enum control_file file, struct stat *st)
+static int stat_control(const struct wloadfs *fs, struct node node, struct stat *st)
 {
-	set_file(st, file == CONTROL_CONSUME ? 0600 : 0444, control_size(fs, file));
+	set_file(st, node.index == CONTROL_CONSUME ? 0600 : 0444, control_size(fs, node));
 	st->st_mtim = fs->mounted_at;
 	return 0;
 }
@@ -245,7 +313,7 @@ int tree_stat(const struct wloadfs *fs, struct node node, bool by_handle, struct
 		r = stat_tensor(fs, node, by_handle, &st);
 		break;
 	case NODE_CONTROL:
-		r = stat_control(fs, (enum control_file)node.index, &st);
+		r = stat_control(fs, node, &st);
 		break;
 	default:
 		set_folder(&st, 0755);
@@ -275,48 +343,50 @@ double tree_attr_timeout(const struct wloadfs *fs, struct node node)
 	    fs->own.entry[node.index].shard == OWN_NO_SHARD)
 		return 1;
 	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY) &&
-	    consumed_has(&fs->consumed, node.index))
+	    fs_is_done(fs, node.who, node.index))
 		return 0;
 	return TIMEOUT_IMMUTABLE;
 }
 
 /* ---- listings ---- */
 
-static bool entry_own(const struct wloadfs *fs, uint32_t folder, uint64_t at,
+static bool entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
 		      struct tree_entry *ret)
 {
-	const struct own_entry *dir = &fs->own.entry[folder];
+	const struct own_entry *dir = &fs->own.entry[folder.index];
 
-	for (; folder == 0 && at < VIEW_COUNT; at++) {
-		if (!alive(fs, views[at].node, &ret->node))
+	for (; folder.index == 0 && at < VIEW_COUNT; at++) {
+		if (!has_view(fs, folder, at) || !alive(fs, view_of_tree(folder, at), &ret->node))
 			continue;
 		ret->name = views[at].name;
 		ret->next = at + 1;
 		return true;
 	}
 	ret->next = at + 1;
-	at -= folder == 0 ? VIEW_COUNT : 0;
+	at -= folder.index == 0 ? VIEW_COUNT : 0;
 	if (at >= dir->child_count)
 		return false;
-	ret->node = (struct node){.kind = NODE_OWN, .index = dir->first_child + (uint32_t)at};
+	ret->node = own_node(fs, folder, dir->first_child + (uint32_t)at);
 	ret->name = fs->own.entry[ret->node.index].name;
 	return true;
 }
 
-static bool entry_flat(const struct wloadfs *fs, bool npy, uint64_t at, struct tree_entry *ret)
+static bool entry_flat(const struct wloadfs *fs, struct node folder, uint64_t at,
+		       struct tree_entry *ret)
 {
+	bool npy = folder.kind == NODE_NPYS;
+
 	for (; at < wload_inventory_count(fs->inv); at++) {
 		struct wload_tensor tensor;
 
-		if (consumed_has(&fs->consumed, (uint32_t)at))
+		if (find_tensor(fs, folder, (uint32_t)at, npy ? NODE_NPY : NODE_TENSOR,
+				&ret->node) < 0)
 			continue;
 		tensor = wload_inventory_tensor(fs->inv, (uint32_t)at);
 		if (npy && !npy_possible(tensor.dtype))
 			continue;
 		name_to_file(tensor.name, strlen(tensor.name), npy ? NPY_SUFFIX : "",
 			     ret->name_buf);
-		ret->node =
-			(struct node){.kind = npy ? NODE_NPY : NODE_TENSOR, .index = (uint32_t)at};
 		ret->name = ret->name_buf;
 		ret->next = at + 1;
 		return true;
@@ -324,19 +394,19 @@ static bool entry_flat(const struct wloadfs *fs, bool npy, uint64_t at, struct t
 	return false;
 }
 
-static bool entry_module(const struct wloadfs *fs, uint32_t module, uint64_t at,
+static bool entry_module(const struct wloadfs *fs, struct node folder, uint64_t at,
 			 struct tree_entry *ret)
 {
 	struct module_entry entry;
 	bool shown = false;
 
 	for (; !shown && at <= UINT32_MAX &&
-	       modules_entry(&fs->modules, module, (uint32_t)at, &entry);
+	       modules_entry(&fs->modules, folder.index, (uint32_t)at, &entry);
 	     at = entry.next)
 		shown = entry.module == MODULE_NONE
-				? find_tensor(fs, entry.tensor, NODE_TENSOR, &ret->node) == 0
-				: alive(fs, (struct node){NODE_MODULE, entry.module, 0},
-					&ret->node);
+				? find_tensor(fs, folder, entry.tensor, NODE_TENSOR, &ret->node) ==
+					  0
+				: alive(fs, module_node(folder, entry.module), &ret->node);
 	if (!shown)
 		return false;
 	memcpy(ret->name_buf, entry.file, sizeof(entry.file));
@@ -345,24 +415,37 @@ static bool entry_module(const struct wloadfs *fs, uint32_t module, uint64_t at,
 	return true;
 }
 
+static bool entry_rank(const struct wloadfs *fs, uint64_t at, struct tree_entry *ret)
+{
+	if (at >= fs->ranks)
+		return false;
+	ret->node = rank_node((uint32_t)at);
+	(void)snprintf(ret->name_buf, sizeof(ret->name_buf), "%u", (unsigned int)at);
+	ret->name = ret->name_buf;
+	ret->next = at + 1;
+	return true;
+}
+
 bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
 		struct tree_entry *ret)
 {
 	switch (folder.kind) {
 	case NODE_OWN:
-		return entry_own(fs, folder.index, cookie, ret);
+		return entry_own(fs, folder, cookie, ret);
 	case NODE_TENSORS:
 	case NODE_NPYS:
-		return entry_flat(fs, folder.kind == NODE_NPYS, cookie, ret);
+		return entry_flat(fs, folder, cookie, ret);
 	case NODE_MODULE:
-		return entry_module(fs, folder.index, cookie, ret);
+		return entry_module(fs, folder, cookie, ret);
 	case NODE_CONTROLS:
 		if (cookie >= CONTROL_FILE_COUNT)
 			return false;
-		ret->node = (struct node){.kind = NODE_CONTROL, .index = (uint32_t)cookie};
+		ret->node = control_node(folder, (uint32_t)cookie);
 		ret->name = control_names[cookie];
 		ret->next = cookie + 1;
 		return true;
+	case NODE_RANKS:
+		return entry_rank(fs, cookie, ret);
 	default:
 		return false;
 	}

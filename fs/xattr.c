@@ -75,15 +75,15 @@ static void add_state(const struct wloadfs *fs, uint32_t index, const struct wlo
 		      struct text *text)
 {
 	(void)t;
-	text_printf(text, "%s", consumed_has(&fs->consumed, index) ? "consumed" : "live");
+	text_printf(text, "%s", fs_is_consumed(fs, index) ? "consumed" : "live");
 }
 
-/* Who still needs the tensor: the mount's one consumer, until it is consumed. */
+/* How many still need the tensor: ranks, or the mount's one consumer, until it is consumed. */
 static void add_claims(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,
 		       struct text *text)
 {
 	(void)t;
-	text_printf(text, "%d", consumed_has(&fs->consumed, index) ? 0 : 1);
+	text_printf(text, "%" PRIu32, claims_left(&fs->claims, index));
 }
 
 static const struct {

@@ -20,6 +20,14 @@
  *                         empty prefix or an unknown key is EINVAL and nothing of that write is
  *                         done. A key that is already consumed counts 0.
  *
+ * MNT/ranks/R/…           with -o ranks=N, R from 0 to N - 1: laid out like MNT, its own .wload/
+ *                         included, but without ranks/. unlink() and commands there drop rank R's
+ *                         claims, and "state", "consumed_tensors" and "consumed_bytes" tell of
+ *                         them; a tensor is consumed when no rank claims it any more. stats.json
+ *                         has "ranks" (N, 0 without the option), "rank" (R, null at the root) and
+ *                         "claims", for each rank {"rank": R, "tensors": N, "bytes": N}: what it
+ *                         still claims. At the root every claim is dropped, or comes back.
+ *
  * Extended attributes of tensor files:
  * user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
  *

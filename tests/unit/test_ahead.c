@@ -169,7 +169,7 @@ static void check_consumed(struct tap *tap, struct world *w)
 	begin(w);
 	(void)take(w, 0, PIECE);
 	before = is_read(w, PIECE, 2 * PIECE);
-	(void)consumed_set(&w->fs.consumed, w->tensor);
+	(void)claims_drop(&w->fs.claims, CLAIMS_ROOT, w->tensor);
 	ahead_pause(&w->fs);
 	evict(w);
 	ahead_resume(&w->fs);
@@ -177,7 +177,7 @@ static void check_consumed(struct tap *tap, struct world *w)
 	begin(w);
 	(void)take(w, 0, PIECE);
 	ok(tap, !is_anything_read(w), "consumed: nothing is read ahead for those who read on");
-	(void)consumed_clear(&w->fs.consumed, w->tensor);
+	(void)claims_restore(&w->fs.claims, CLAIMS_ROOT, w->tensor);
 }
 
 static void check_pause(struct tap *tap, struct world *w)
@@ -229,7 +229,7 @@ static int world_make(struct world *w, struct wload_error *err)
 		return -EIO;
 	w->fs.inv = wload_checkpoint_inventory(w->fs.ckpt);
 	w->tensor = 1;
-	return consumed_init(&w->fs.consumed, w->fs.inv) < 0 ? -ENOMEM : ahead_start(&w->fs);
+	return claims_init(&w->fs.claims, w->fs.inv, 0) < 0 ? -ENOMEM : ahead_start(&w->fs);
 }
 
 int main(void)
@@ -255,7 +255,7 @@ int main(void)
 	}
 	ahead_stop(&w.fs);
 	ok(&tap, !w.fs.ahead, "stopped");
-	consumed_free(&w.fs.consumed);
+	claims_free(&w.fs.claims);
 	wload_checkpoint_close(w.fs.ckpt);
 	llama_remove(&w.llama);
 	free(w.buf);
