@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 
 from memory import Cgroup, Watch, thinned
@@ -17,6 +18,9 @@ from processes import Failed, last_line
 from table import LOADERS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../tools"))
+import sanitizer  # noqa: E402
+
 READY_SECONDS, LOAD_SECONDS, CHECK_SECONDS = 120, 120, 120
 CORES_TO_START_TOGETHER = 8
 MIB = 1 << 20
@@ -64,6 +68,8 @@ class Run:
         self.log_path = bench.scratch(f"{loader.name}.log")
         env = dict(os.environ, WLOAD_LIBRARY=bench.built("libwload.so"),
                    PYTHONDONTWRITEBYTECODE="1", **dict(loader.env))
+        if not loader.package:  # ours alone is as this build is made
+            env.update(sanitizer.environment(os.path.basename(bench.build)))
         with open(self.log_path, "w", encoding="utf-8") as log:
             self.process = bench.processes.start(
                 [bench.python, os.path.join(HERE, "peers", loader.program + ".py"),

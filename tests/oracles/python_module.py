@@ -28,13 +28,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, "build", os.environ.get("BUILD", "release"))
 os.environ["WLOAD_LIBRARY"] = os.path.join(BUILD, "libwload.so")
 
-# A sanitizer's runtime must be there before anything else of the process.
-if os.environ.get("BUILD") == "asan" and "WLOAD_PRELOADED" not in os.environ:
-    runtime = [subprocess.run([os.environ.get("CC", "gcc"), f"-print-file-name={name}"], text=True,
-                              capture_output=True, check=True).stdout.strip()
-               for name in ("libasan.so", "libubsan.so")]
-    os.environ.update(LD_PRELOAD=" ".join(runtime), WLOAD_PRELOADED="1",
-                      ASAN_OPTIONS="detect_leaks=0")  # the interpreter's own leaks are not ours
+sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
+import sanitizer  # noqa: E402
+
+preload = sanitizer.environment(os.environ.get("BUILD"))
+if preload and "LD_PRELOAD" not in os.environ:
+    os.environ.update(preload)
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 sys.modules["torch"] = None  # NumPy's arrays are what is compared here, wherever this runs
