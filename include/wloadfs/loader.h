@@ -37,10 +37,12 @@ struct wload_progress {
 };
 
 struct wload_load_options {
-	const char *device;  /* "auto", "cuda", "cuda:N", "host", "null"; NULL: "auto" */
-	bool keep;	     /* consume nothing (--no-consume) */
-	bool release;	     /* free each parameter once it is complete (to measure, to stream) */
-	bool verify;	     /* compare with the source, re-read, before consuming it */
+	const char *device;    /* "auto", "cuda", "cuda:N", "host", "null"; NULL: "auto" */
+	bool keep;	       /* consume nothing (--no-consume) */
+	bool release;	       /* free each parameter once it is complete (to measure, to stream) */
+	bool verify;	       /* compare with the source, re-read, before consuming it */
+	uint32_t verify_every; /* compare every nth parameter only, in the plan's order, the first
+				* included; 0: all with verify, else none */
 	const char *out_dir; /* write what was loaded there as a safetensors checkpoint; or NULL */
 	const struct wload_rules *rules; /* NULL: the built-in ones */
 	uint64_t staging_bytes;		 /* all staging buffers together; 0: the default */
@@ -77,7 +79,8 @@ struct wload_report {
 	uint64_t bytes_read;	 /* from the shards, by the load itself */
 	uint64_t bytes_direct;	 /* of those, from the disk past the page cache */
 	uint64_t bytes_uploaded; /* placed in parameters */
-	uint64_t bytes_verified;
+	uint64_t bytes_verified; /* compared with the source */
+	uint32_t verify_every;	 /* every which parameter was, 1: each, 0: none */
 	double seconds;		 /* first byte asked to last byte arrived and consumed */
 	double bytes_per_second; /* bytes_read / seconds */
 	uint64_t peak_host_bytes;

@@ -39,6 +39,7 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 		.keep = options->no_consume,
 		.release = options->release,
 		.verify = options->verify,
+		.verify_every = (uint32_t)options->verify_every,
 		.out_dir = options->out,
 		.rules = rules,
 		.staging_bytes = options->staging,
@@ -70,8 +71,9 @@ static int check_options(const struct options *options, struct wload_error *err)
 		return r;
 	if (!options->device || strcmp(options->device, "null") != 0)
 		return 0;
-	if (options->verify)
-		return cli_usage(err, "--verify: --device null keeps nothing to compare");
+	if (options->verify || options->verify_every)
+		return cli_usage(err, "--verify%s: --device null keeps nothing to compare",
+				 options->verify ? "" : "-every");
 	if (options->out)
 		return cli_usage(err, "--out: --device null keeps nothing to write");
 	return 0;
@@ -113,6 +115,8 @@ static const struct option_desc option_rows[] = {
 	 offsetof(struct options, release), 0, 0},
 	{"verify", 0, NULL, "compare with the source before consuming it", OPTION_FLAG,
 	 offsetof(struct options, verify), 0, 0},
+	{"verify-every", 0, "N", "compare every Nth parameter only, from the first on",
+	 OPTION_NUMBER, offsetof(struct options, verify_every), 1, UINT32_MAX},
 	{"out", 0, "DIR", "write what was loaded there, as safetensors", OPTION_TEXT,
 	 offsetof(struct options, out), 0, 0},
 	OPTION_ROW_RULES,

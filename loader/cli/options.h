@@ -27,6 +27,7 @@ struct options {
 	unsigned int io; /* enum wload_io */
 	uint64_t tp;	 /* 0: not given */
 	uint64_t rank;
+	uint64_t verify_every; /* 0: not given */
 	bool no_consume;
 	bool release;
 	bool verify;

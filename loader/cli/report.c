@@ -53,6 +53,7 @@ void report_json(const struct wload_load *load, struct text *text)
 	json_number(text, "bytes_direct", r->bytes_direct);
 	json_number(text, "bytes_uploaded", r->bytes_uploaded);
 	json_number(text, "bytes_verified", r->bytes_verified);
+	json_number(text, "verify_every", r->verify_every);
 	text_printf(text, "  \"seconds\": %.6f,\n", r->seconds);
 	text_printf(text, "  \"bytes_per_second\": %.1f,\n", r->bytes_per_second);
 	json_number(text, "peak_host_bytes", r->peak_host_bytes);
@@ -92,7 +93,10 @@ static void summary_bytes(const struct wload_report *r, struct text *text)
 	text_printf(text, "\n");
 	if (r->bytes_verified) {
 		units_bytes(r->bytes_verified, bytes);
-		text_printf(text, "  verified  %s\n", bytes);
+		text_printf(text, "  verified  %s", bytes);
+		if (r->verify_every > 1)
+			text_printf(text, ", one parameter of %" PRIu32, r->verify_every);
+		text_printf(text, "\n");
 	}
 	units_bytes(r->peak_host_bytes, bytes);
 	text_printf(text, "  host      %s at the peak", bytes);

@@ -157,7 +157,7 @@ static int finish_param(struct finisher *f, uint32_t index, struct wload_error *
 	void *base;
 	int r = param_memory_get(run->memory, index, &base, err);
 
-	if (r == 0 && run->verify)
+	if (r == 0 && run->verify && verify_wanted(run->verify, index))
 		r = verify_param(f, param, base, err);
 	if (r == 0 && run->out)
 		r = write_param(f, index, param, base, err);

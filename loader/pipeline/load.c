@@ -74,6 +74,12 @@ static unsigned int cores(void)
 	return (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+/* Every which parameter is compared; 0: none. */
+static uint32_t verified(const struct wload_load_options *options)
+{
+	return options->verify_every ? options->verify_every : options->verify;
+}
+
 static int check_options(const char *path, const struct wload_load_options *options,
 			 const struct device_choice *choice, struct wload_error *err)
 {
@@ -83,7 +89,7 @@ static int check_options(const char *path, const struct wload_load_options *opti
 	if (options->out_dir && !choice->ops->keeps)
 		return wload_fail(err, EINVAL, "out '%s': device '%s' keeps nothing to write",
 				  options->out_dir, device);
-	if (options->verify && !choice->ops->keeps)
+	if (verified(options) && !choice->ops->keeps)
 		return wload_fail(err, EINVAL, "verify: device '%s' keeps nothing to compare",
 				  device);
 	if (stat(path, &st) < 0 && errno == ENOENT)
@@ -179,8 +185,8 @@ static enum param_release release_of(const struct load *l)
 
 	if (!o->release)
 		return PARAM_KEPT;
-	return l->result->device->ops->discard && !o->verify && !o->out_dir ? PARAM_GRANULES
-									    : PARAM_WHOLE;
+	return l->result->device->ops->discard && !verified(o) && !o->out_dir ? PARAM_GRANULES
+									      : PARAM_WHOLE;
 }
 
 /* Does the device have the memory? Asked when all that the plan takes of the host's is taken. */
@@ -203,8 +209,8 @@ static int open_finish(struct load *l, struct wload_error *err)
 	const struct wload_load_options *o = l->options;
 	int r = 0;
 
-	if (o->verify) {
-		verify_open(&l->verify, l->source.ckpt, l->source.root);
+	if (verified(o)) {
+		verify_open(&l->verify, l->source.ckpt, l->source.root, verified(o));
 		l->verify.memory = l->memory;
 		l->verifying = true;
 	}
@@ -399,6 +405,7 @@ static void fill_report(struct load *l)
 	report->bytes_direct = atomic_load(&l->run.bytes_direct);
 	report->bytes_uploaded = atomic_load(&l->run.bytes_placed);
 	report->bytes_verified = atomic_load(&l->run.bytes_verified);
+	report->verify_every = verified(l->options);
 	report->bytes_per_second =
 		report->seconds > 0 ? (double)report->bytes_read / report->seconds : 0;
 	report->consumed_tensors = atomic_load(&l->run.consumed_tensors);

@@ -17,9 +17,11 @@
 
 #define NOTHING_OPEN UINT64_MAX
 
-void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, const char *mount)
+void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, const char *mount,
+		 uint32_t every)
 {
-	*verify = (struct verify){.ckpt = ckpt, .mount = mount, .fd = -1, .opened = NOTHING_OPEN};
+	*verify = (struct verify){
+		.ckpt = ckpt, .mount = mount, .every = every, .fd = -1, .opened = NOTHING_OPEN};
 }
 
 void verify_close(struct verify *verify)

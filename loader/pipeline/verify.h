@@ -7,6 +7,7 @@
  * checkpoint a shard's path opened once more. It leaves the page cache as it was. Belongs to one
  * thread. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wloadfs/checkpoint.h"
@@ -17,12 +18,21 @@ struct verify {
 	const struct wload_checkpoint *ckpt;
 	const char *mount;     /* the mount's root, or NULL */
 	struct memory *memory; /* told of every read; may be NULL */
+	uint32_t every;	       /* which parameters are compared: each, each second, … */
 	int fd;
 	uint64_t opened; /* which file fd is: a tensor on a mount, a shard otherwise */
 };
 
-void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, const char *mount);
+/* every  1: each parameter is compared */
+void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, const char *mount,
+		 uint32_t every);
 void verify_close(struct verify *verify);
+
+/* Whether a parameter is one of those that are compared: the first is. Pure. */
+static inline bool verify_wanted(const struct verify *verify, uint32_t param)
+{
+	return param % verify->every == 0;
+}
 
 /* Reads n bytes of a tensor from `offset` in it.
  *

@@ -55,7 +55,8 @@ IO = ("auto", "buffered", "direct")
 
 class CLoadOptions(ctypes.Structure):
     _fields_ = [("device", ctypes.c_char_p), ("keep", ctypes.c_bool), ("release", ctypes.c_bool),
-                ("verify", ctypes.c_bool), ("out_dir", ctypes.c_char_p),
+                ("verify", ctypes.c_bool), ("verify_every", ctypes.c_uint32),
+                ("out_dir", ctypes.c_char_p),
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
                 ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
                 ("rank", ctypes.c_uint32), ("progress", PROGRESS_FUNCTION),
@@ -68,7 +69,7 @@ class CReport(ctypes.Structure):
                 ("tensors", ctypes.c_uint64), ("parameters", ctypes.c_uint64),
                 ("bytes_read", ctypes.c_uint64), ("bytes_direct", ctypes.c_uint64),
                 ("bytes_uploaded", ctypes.c_uint64), ("bytes_verified", ctypes.c_uint64),
-                ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
+                ("verify_every", ctypes.c_uint32), ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
                 ("peak_host_bytes", ctypes.c_uint64), ("cgroup_peak_bytes", ctypes.c_uint64),
                 ("consumed_tensors", ctypes.c_uint64), ("consumed_bytes", ctypes.c_uint64),
                 ("unused_tensors", ctypes.c_uint64), ("tp", ctypes.c_uint32),
@@ -465,15 +466,15 @@ def _whole(name, value, bits, least=0):
     return value
 
 
-def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules=None, out=None,
-         staging=0, threads=0, io="auto", progress=None):
+def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, verify_every=0, rules=None,
+         out=None, staging=0, threads=0, io="auto", progress=None):
     """Loads a mount's root, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
     tp, rank  load what this one, from 0, of tp tensor-parallel ranks has; with tp over 1 nothing
               is consumed: the other ranks need the tensors still
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
-    verify    compare with the source before it is consumed
+    verify    compare with the source before it is consumed; verify_every=N: every Nth parameter only
     rules     a file of rules instead of the built-in ones
     out       a folder to write what was loaded to, as safetensors
     staging   bytes of all staging buffers together; threads: readers; 0: chosen by the machine
@@ -489,6 +490,7 @@ def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, rules
         raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
     numbers = {"staging_bytes": _whole("staging", staging, 64),
                "threads": _whole("threads", threads, 32),
+               "verify_every": _whole("verify_every", verify_every, 32),
                "tp": _whole("tp", tp, 32, 1), "rank": _whole("rank", rank, 32)}
     rules = _load_rules(rules)
     try:

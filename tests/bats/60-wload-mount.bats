@@ -78,6 +78,26 @@ shard_pages() { fincore -nb -o PAGES "$CKPT/model.safetensors" | tr -d ' '; }
 	wl_umount "$MNT"
 }
 
+@test "load: --verify-every compares every nth parameter, the first included" {
+	local want
+
+	mount_tiny
+	want=$("$WLOAD" plan "$MNT" --json | jq '[.parameters[].bytes] | to_entries |
+		map(select(.key % 4 == 0).value) | add')
+	load_json --device host --verify-every 4
+	assert_equal "$(field verify_every) $(field bytes_verified)" "4 $want"
+	assert_equal "$(stats_field consumed_tensors)" 30
+	run -0 "$WLOAD" restore "$MNT"
+	run -0 "$WLOAD" "$MNT" --device host --verify-every 4
+	assert_line --regexp '^  verified  .*, one parameter of 4$'
+	run -0 "$WLOAD" restore "$MNT"
+	run -2 "$WLOAD" "$MNT" --device host --verify-every 0
+	assert_output "wload: --verify-every: '0' is not a number from 1 to 4294967295"
+	run -2 "$WLOAD" "$MNT" --device null --verify-every 2
+	assert_output 'wload: --verify-every: --device null keeps nothing to compare'
+	wl_umount "$MNT"
+}
+
 @test "load: --no-consume consumes nothing" {
 	mount_tiny
 	load_json --device host --no-consume

@@ -29,6 +29,7 @@ static void print_load(void)
 	FIELD(struct wload_load_options, keep);
 	FIELD(struct wload_load_options, release);
 	FIELD(struct wload_load_options, verify);
+	FIELD(struct wload_load_options, verify_every);
 	FIELD(struct wload_load_options, out_dir);
 	FIELD(struct wload_load_options, rules);
 	FIELD(struct wload_load_options, staging_bytes);
@@ -53,6 +54,7 @@ static void print_result(void)
 	FIELD(struct wload_report, bytes_direct);
 	FIELD(struct wload_report, bytes_uploaded);
 	FIELD(struct wload_report, bytes_verified);
+	FIELD(struct wload_report, verify_every);
 	FIELD(struct wload_report, seconds);
 	FIELD(struct wload_report, bytes_per_second);
 	FIELD(struct wload_report, peak_host_bytes);

@@ -35,6 +35,17 @@ static const struct row {
 	 {.device = "host", .release = true, .verify = true},
 	 true,
 	 0},
+	{"host, verify every 2nd", {.device = "host", .verify_every = 2}, false, 0},
+	{"host, verify every 5th, release",
+	 {.device = "host", .verify_every = 5, .release = true},
+	 false,
+	 0},
+	{"host, verify the first alone", {.device = "host", .verify_every = 1000000}, false, 0},
+	{"host, verify every wins over all of them",
+	 {.device = "host", .verify = true, .verify_every = 3},
+	 false,
+	 0},
+	{"null and verify every", {.device = "null", .verify_every = 2}, false, -EINVAL},
 	{"keep on no mount", {.device = "host", .keep = true}, false, 0},
 	{"no such device", {.device = "tpu"}, false, -EINVAL},
 };
@@ -78,13 +89,25 @@ static bool out_matches(const char *dir, const struct llama *llama, uint32_t par
 	return pass;
 }
 
+/* What should be compared: counted here in another way than the finisher goes by. */
+static uint64_t bytes_of_every(const struct wload_load *load, uint32_t every)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; every && i < wload_load_count(load); i += every)
+		bytes += wload_load_param(load, i)->bytes;
+	return bytes;
+}
+
 static bool report_adds_up(const struct wload_load *load, const struct wload_load_options *options)
 {
 	const struct wload_report *r = wload_load_report(load);
+	uint32_t every = options->verify_every ? options->verify_every : options->verify;
 
 	return r->tensors == LLAMA_TENSORS && r->parameters == LLAMA_TENSORS - 3 * LLAMA_LAYERS &&
 	       wload_load_count(load) == r->parameters && r->bytes_read == r->bytes_uploaded &&
-	       r->bytes_verified == (options->verify ? r->bytes_read : 0) && !r->mount &&
+	       r->bytes_verified == bytes_of_every(load, every) && r->verify_every == every &&
+	       (every != 1 || r->bytes_verified == r->bytes_read) && !r->mount &&
 	       r->consumed_tensors == 0 && r->unused_tensors == 0 && !wload_load_unused(load, 0) &&
 	       strcmp(r->device, options->device) == 0 && strcmp(r->family, "llama") == 0;
 }

@@ -323,7 +323,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 			  .consume = &consume};
 
 	run.staging = aligned_alloc(FETCH_BLOCK_MAX, (size_t)4 * 2 * SLOT_BYTES_MIN);
-	verify_open(&verify, ckpt, NULL);
+	verify_open(&verify, ckpt, NULL, 1);
 	if (ok(tap,
 	       reads_build(inv, plan, SLOT_BYTES_MIN, &reads, &err) == 0 &&
 		       fetch_open(&fetch, ckpt, row->io, &err) == 0 &&
