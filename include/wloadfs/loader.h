@@ -89,12 +89,20 @@ struct wload_report {
 	uint64_t cgroup_peak_bytes;
 	uint64_t consumed_tensors;
 	uint64_t consumed_bytes;
-	uint64_t unused_tensors; /* no parameter needed them; consumed at the end */
-	uint32_t tp;		 /* ranks that the checkpoint was split for, 1: not at all */
-	uint32_t rank;		 /* the one that was loaded */
+	uint64_t checkpoint_bytes; /* of all tensors, those that were not needed too */
+	uint64_t unused_tensors;   /* no parameter needed them; consumed at the end */
+	uint32_t tp;		   /* ranks that the checkpoint was split for, 1: not at all */
+	uint32_t rank;		   /* the one that was loaded */
 };
 
 struct wload_load;
+
+/* One look at a load, for a picture of it. */
+struct wload_sample {
+	double seconds;	       /* since the first look, just before the first byte is asked for */
+	uint64_t host_bytes;   /* host memory then, as peak_host_bytes is defined */
+	uint64_t device_bytes; /* that had arrived in parameters; with release they may be freed */
+};
 
 /* One parameter that was loaded. With --release, or on the null device, device_ptr is NULL. */
 struct wload_loaded {
@@ -139,6 +147,14 @@ WLOAD_API enum wload_device_kind wload_load_device(const struct wload_load *load
 WLOAD_API uint32_t wload_load_count(const struct wload_load *load);
 WLOAD_API const struct wload_loaded *wload_load_param(const struct wload_load *load,
 						      uint32_t index);
+
+/* How the load went, in the order of time: looks that were taken a hundred times a second, thinned
+ * out evenly where there were more than some hundred of them, the one with more host memory of two
+ * neighbours kept. The first and the last look, and the highest, are always among them.
+ *
+ * Returns borrowed samples, *ret_count of them, at least one. */
+WLOAD_API const struct wload_sample *wload_load_samples(const struct wload_load *load,
+							uint32_t *ret_count);
 
 /* NULL when there is no parameter of that name. */
 WLOAD_API const struct wload_loaded *wload_load_find(const struct wload_load *load,

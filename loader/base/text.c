@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing text, and JSON strings in it. Used where JSON is written by offset or in one go; what
- * is built as a tree uses json-c. */
+/* A growing text, and JSON and XML strings in it. Used where JSON is written by offset or in one
+ * go; what is built as a tree uses json-c. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -104,6 +104,36 @@ void text_json_string(struct text *text, const char *s)
 		p++;
 	}
 	text_add(text, "\"", 1);
+}
+
+/* Bytes at p that stand for themselves in XML (XML 1.0, 2.2 Characters: not U+FFFE and U+FFFF). */
+static size_t plain_xml_len(const unsigned char *p)
+{
+	size_t len = 0, n;
+
+	while (p[len] >= 0x20 && !strchr("<>&\"'\x7f", p[len]) && (n = sequence_len(p + len)) &&
+	       !(n == 3 && p[len] == 0xef && p[len + 1] == 0xbf && p[len + 2] >= 0xbe))
+		len += n;
+	return len;
+}
+
+void text_xml_string(struct text *text, const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+
+	for (;;) {
+		size_t plain = plain_xml_len(p);
+
+		text_add(text, (const char *)p, plain);
+		p += plain;
+		if (!*p)
+			return;
+		if (strchr("<>&\"'", *p))
+			text_printf(text, "&#%u;", *p);
+		else
+			text_add(text, "\xef\xbf\xbd", 3);
+		p++;
+	}
 }
 
 void text_free(struct text *text)

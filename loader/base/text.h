@@ -21,6 +21,10 @@ void text_printf(struct text *text, const char *fmt, ...) __attribute__((format(
 /* Appends s (modified UTF-8, see tensor.h) as a JSON string, quotes included. */
 void text_json_string(struct text *text, const char *s);
 
+/* Appends s as XML character data, for an attribute's value too. What XML has no way to write
+ * (control bytes, what is not UTF-8) becomes U+FFFD. */
+void text_xml_string(struct text *text, const char *s);
+
 /* Frees the text; for CLEANUP(). */
 void text_free(struct text *text);
 

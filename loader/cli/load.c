@@ -9,7 +9,9 @@
 #include "loader/cli/cli.h"
 #include "loader/cli/interrupt.h"
 #include "loader/cli/meter.h"
+#include "loader/cli/new_file.h"
 #include "loader/cli/report.h"
+#include "loader/cli/timeline_svg.h"
 #include "wloadfs/loader.h"
 
 static void free_rules(struct wload_rules **rules)
@@ -52,13 +54,46 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 	};
 	int r;
 
-	/* Dying at once is all that a load without files needs. */
-	if (options->out)
-		interrupt_start();
 	meter_start(&meter, options->quiet);
 	r = wload_load(options->path, &load_options, ret_load, err);
 	meter_end(&meter);
-	if (options->out)
+	return r;
+}
+
+static int draw(const struct options *options, const struct wload_load *load, struct new_file *file,
+		struct wload_error *err)
+{
+	struct text svg CLEANUP(text_free) = {0};
+	struct timeline_picture picture = {
+		.path = options->path,
+		.report = wload_load_report(load),
+		.keeps = !options->release && wload_load_device(load, NULL) != WLOAD_DEVICE_NULL,
+	};
+
+	picture.samples = wload_load_samples(load, &picture.count);
+	timeline_svg(&picture, &svg);
+	return new_file_commit(file, &svg, err);
+}
+
+/* Loads and draws. Dying at once is all that a load without files needs to stop; one with files
+ * first removes what it was writing. */
+static int load_and_draw(const struct options *options, const struct wload_rules *rules,
+			 struct wload_load **ret_load, struct wload_error *err)
+{
+	struct new_file file = {.fd = -1};
+	bool files = options->out || options->timeline;
+	int r = 0;
+
+	if (files)
+		interrupt_start();
+	if (options->timeline)
+		r = new_file_open(options->timeline, &file, err);
+	if (r == 0)
+		r = run_load(options, rules, ret_load, err);
+	if (r == 0 && options->timeline)
+		r = draw(options, *ret_load, &file, err);
+	new_file_close(&file);
+	if (files)
 		interrupt_end();
 	return r;
 }
@@ -79,12 +114,25 @@ static int check_options(const struct options *options, struct wload_error *err)
 	return 0;
 }
 
+static int print_report(const struct options *options, const struct wload_load *load,
+			struct wload_error *err)
+{
+	struct text text CLEANUP(text_free) = {0};
+
+	for (uint32_t i = 0; !options->quiet && wload_load_warning(load, i); i++)
+		cli_warn(wload_load_warning(load, i));
+	if (options->json)
+		report_json(load, &text);
+	else if (!options->quiet)
+		report_summary(load, options->path, options->no_consume, &text);
+	return cli_print(&text, err);
+}
+
 static int run(const struct options *options, struct wload_error *err)
 {
 	struct wload_rules *rules CLEANUP(free_rules) = NULL;
 	struct wload_load *load CLEANUP(unref_load) = NULL;
-	struct text text CLEANUP(text_free) = {0};
-	int r = check_options(options, err);
+	int printed, r = check_options(options, err);
 
 	if (r < 0)
 		return r;
@@ -94,16 +142,12 @@ static int run(const struct options *options, struct wload_error *err)
 	if (options->rules)
 		r = wload_rules_load(options->rules, &rules, err);
 	if (r == 0)
-		r = run_load(options, rules, &load, err);
-	if (r < 0)
+		r = load_and_draw(options, rules, &load, err);
+	if (!load)
 		return r;
-	for (uint32_t i = 0; !options->quiet && wload_load_warning(load, i); i++)
-		cli_warn(wload_load_warning(load, i));
-	if (options->json)
-		report_json(load, &text);
-	else if (!options->quiet)
-		report_summary(load, options->path, options->no_consume, &text);
-	return cli_print(&text, err);
+	/* also of a load whose picture failed: what it consumed is gone */
+	printed = print_report(options, load, err);
+	return r < 0 ? r : printed;
 }
 
 static const struct option_desc option_rows[] = {
@@ -119,6 +163,8 @@ static const struct option_desc option_rows[] = {
 	 OPTION_NUMBER, offsetof(struct options, verify_every), 1, UINT32_MAX},
 	{"out", 0, "DIR", "write what was loaded there, as safetensors", OPTION_TEXT,
 	 offsetof(struct options, out), 0, 0},
+	{"timeline", 0, "FILE.svg", "draw host memory over time, and bytes on the device",
+	 OPTION_TEXT, offsetof(struct options, timeline), 0, 0},
 	OPTION_ROW_RULES,
 	OPTION_ROW_TP,
 	OPTION_ROW_RANK,

@@ -21,6 +21,7 @@ struct options {
 	const char *device;
 	const char *out;
 	const char *rules;
+	const char *timeline;
 	const char *key;
 	uint64_t staging;
 	uint64_t threads;

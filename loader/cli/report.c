@@ -61,6 +61,7 @@ void report_json(const struct wload_load *load, struct text *text)
 		json_number(text, "cgroup_peak_bytes", r->cgroup_peak_bytes);
 	json_number(text, "consumed_tensors", r->consumed_tensors);
 	json_number(text, "consumed_bytes", r->consumed_bytes);
+	json_number(text, "checkpoint_bytes", r->checkpoint_bytes);
 	json_number(text, "unused_tensors", r->unused_tensors);
 	json_unused(load, text);
 	text_printf(text, "}\n");

@@ -50,6 +50,7 @@ struct load {
 
 static void load_close(struct load *l)
 {
+	(void)memory_stop(l->memory); /* before the result, which it writes its looks to */
 	if (l->run_open)
 		run_destroy(&l->run);
 	wload_load_unref(l->result); /* before the plan, which says how large its memory is */
@@ -57,7 +58,6 @@ static void load_close(struct load *l)
 		verify_close(&l->verify);
 	consume_close(&l->consume);
 	out_close(l->out);
-	(void)memory_stop(l->memory);
 	fetch_close(&l->fetch);
 	reads_free(&l->reads);
 	wload_plan_free(l->plan);
@@ -268,7 +268,7 @@ static int prepare(struct load *l, const char *path, struct wload_error *err)
 		r = check_memory(l, err);
 	if (r == 0)
 		r = memory_start(l->source.ckpt, l->resident_before, l->source.daemon_pid,
-				 &l->memory, err);
+				 &l->run.bytes_placed, &l->result->timeline, &l->memory, err);
 	if (r == 0)
 		r = param_memory_open(&l->result->memory, l->result->device, l->plan, release_of(l),
 				      err);
@@ -399,6 +399,7 @@ static void fill_report(struct load *l)
 
 	report->mount = l->source.mount != NULL;
 	report->parameters = wload_plan_count(l->plan);
+	report->checkpoint_bytes = wload_inventory_bytes(l->run.inv);
 	report->unused_tensors = l->result->unused_count;
 	report->tensors = tensors - l->result->unused_count;
 	report->bytes_read = atomic_load(&l->run.bytes_read);

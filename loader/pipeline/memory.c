@@ -27,11 +27,14 @@ struct memory {
 	_Atomic uint8_t *watched;
 	pthread_mutex_t watch_lock; /* held while one is begun to be */
 	int daemon_pid;
+	uint64_t start_ns;
+	const _Atomic uint64_t *device_bytes;
 	pthread_t thread;
 	_Atomic uint64_t now, peak;
 
 	/* the thread's, and memory_stop()'s after it */
 	uint64_t added_cache, next_cache_ns;
+	struct timeline *timeline;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -58,6 +61,8 @@ static uint64_t cache_added(const struct memory *memory)
 
 static void look(struct memory *memory, bool at_cache)
 {
+	/* what had arrived before its memory is looked at: none of that is counted late */
+	struct wload_sample sample = {.device_bytes = atomic_load(memory->device_bytes)};
 	struct memory_look seen = {.resident = host_memory_resident(0),
 				   .baseline = memory->baseline_bytes};
 	uint64_t sum, start = run_now_ns();
@@ -77,6 +82,9 @@ static void look(struct memory *memory, bool at_cache)
 	atomic_store(&memory->now, sum);
 	if (sum > atomic_load(&memory->peak))
 		atomic_store(&memory->peak, sum);
+	sample.host_bytes = sum;
+	sample.seconds = (double)(start - memory->start_ns) / 1e9;
+	timeline_add(memory->timeline, &sample);
 }
 
 /* Sleeps for a while; true when it is time to stop. */
@@ -148,6 +156,7 @@ void memory_watch(struct memory *memory, uint32_t shard)
 }
 
 int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, int daemon_pid,
+		 const _Atomic uint64_t *device_bytes, struct timeline *timeline,
 		 struct memory **ret_memory, struct wload_error *err)
 {
 	struct memory *memory = memory_new(ckpt);
@@ -160,6 +169,9 @@ int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, i
 	}
 	memory->baseline_bytes = baseline_bytes;
 	memory->daemon_pid = daemon_pid;
+	memory->device_bytes = device_bytes;
+	memory->timeline = timeline;
+	memory->start_ns = run_now_ns();
 	error = pthread_create(&memory->thread, NULL, look_on, memory);
 	if (error) {
 		memory_free(memory);
@@ -191,6 +203,7 @@ uint64_t memory_stop(struct memory *memory)
 	pthread_mutex_unlock(&memory->lock);
 	pthread_join(memory->thread, NULL);
 	look(memory, true);
+	timeline_end(memory->timeline);
 	peak = memory_peak(memory);
 	memory_free(memory);
 	return peak;

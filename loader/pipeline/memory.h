@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "loader/pipeline/timeline.h"
 #include "wloadfs/checkpoint.h"
 
 /* One look at it. */
@@ -38,12 +39,15 @@ void memory_watch(struct memory *memory, uint32_t shard);
 
 /* Starts looking.
  *
- * ckpt            borrowed until memory_stop()
+ * ckpt            borrowed until memory_stop(), as device_bytes and timeline are
  * baseline_bytes  resident bytes when the device was open
  * daemon_pid      0: none
+ * device_bytes    what has arrived, counted by others
+ * timeline        empty; gets every look, memory_stop() ends it
  *
  * Returns 0, or -ENOMEM / -EAGAIN when there can be no thread. */
 int memory_start(const struct wload_checkpoint *ckpt, uint64_t baseline_bytes, int daemon_pid,
+		 const _Atomic uint64_t *device_bytes, struct timeline *timeline,
 		 struct memory **ret_memory, struct wload_error *err);
 
 /* The last sum that was seen, and the largest. Any thread. */

@@ -209,6 +209,12 @@ const struct wload_loaded *wload_load_find(const struct wload_load *load, const 
 	return NULL;
 }
 
+const struct wload_sample *wload_load_samples(const struct wload_load *load, uint32_t *ret_count)
+{
+	*ret_count = load->timeline.count;
+	return load->timeline.samples;
+}
+
 const char *wload_load_warning(const struct wload_load *load, uint32_t i)
 {
 	return i < load->warning_count ? load->warnings[i] : NULL;

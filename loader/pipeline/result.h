@@ -10,6 +10,7 @@
 
 #include "loader/pipeline/param_memory.h"
 #include "loader/pipeline/pinned.h"
+#include "loader/pipeline/timeline.h"
 #include "wloadfs/checkpoint.h"
 
 struct wload_load {
@@ -27,6 +28,7 @@ struct wload_load {
 	uint32_t unused_count;
 	char **warnings;
 	uint32_t warning_count;
+	struct timeline timeline;
 	char *names;	  /* all of them, NUL-terminated */
 	uint64_t *shapes; /* all of them */
 };

@@ -26,7 +26,7 @@ import os
 import threading
 import weakref
 
-__all__ = ["Error", "Progress", "Weights", "load", "mark_consumed", "mark_consumed_keys",
+__all__ = ["Error", "Progress", "Sample", "Weights", "load", "mark_consumed", "mark_consumed_keys",
            "restore"]
 
 
@@ -72,8 +72,13 @@ class CReport(ctypes.Structure):
                 ("verify_every", ctypes.c_uint32), ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
                 ("peak_host_bytes", ctypes.c_uint64), ("cgroup_peak_bytes", ctypes.c_uint64),
                 ("consumed_tensors", ctypes.c_uint64), ("consumed_bytes", ctypes.c_uint64),
-                ("unused_tensors", ctypes.c_uint64), ("tp", ctypes.c_uint32),
+                ("checkpoint_bytes", ctypes.c_uint64), ("unused_tensors", ctypes.c_uint64), ("tp", ctypes.c_uint32),
                 ("rank", ctypes.c_uint32)]
+
+
+class CSample(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_double), ("host_bytes", ctypes.c_uint64),
+                ("device_bytes", ctypes.c_uint64)]
 
 
 class CLoaded(ctypes.Structure):
@@ -125,6 +130,7 @@ _PROTOTYPES = {
     "wload_load_device": (ctypes.c_int, _PTR, ctypes.POINTER(ctypes.c_int)),
     "wload_load_count": (ctypes.c_uint32, _PTR),
     "wload_load_param": (ctypes.POINTER(CLoaded), _PTR, ctypes.c_uint32),
+    "wload_load_samples": (ctypes.POINTER(CSample), _PTR, ctypes.POINTER(ctypes.c_uint32)),
     "wload_load_unused": (_STR, _PTR, ctypes.c_uint32),
     "wload_load_dlpack": (ctypes.c_int, _PTR, ctypes.c_uint32, ctypes.c_bool, _OUT, _ERR),
     "wload_mount_open": (ctypes.c_int, _STR, _OUT, _ERR),
@@ -343,15 +349,26 @@ def _array_maker(device):
     return lambda parameter: _numpy_array(numpy, parameter)
 
 
+Sample = collections.namedtuple("Sample", [name for name, _ in CSample._fields_])
+
+
+def _read_samples(load):
+    count = ctypes.c_uint32(0)
+    samples = _lib.wload_load_samples(load.pointer, ctypes.byref(count))
+    return [Sample(*(getattr(s, f) for f in Sample._fields)) for s in samples[:count.value]]
+
+
 class Weights(dict):
     """Parameters by name.
 
     .report       a dict: what `wload --json` prints
+    .samples      a list of Sample: host memory and bytes on the device over time
     .parameters   a dict name -> Parameter, for any other importer of DLPack"""
 
     def __init__(self, load, report):
         super().__init__()
         self.report = report
+        self.samples = _read_samples(load)
         self.parameters = {}
         for index in range(_lib.wload_load_count(load.pointer)):
             parameter = Parameter(load, index)

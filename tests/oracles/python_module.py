@@ -125,6 +125,7 @@ def expected(folder):
 def check_abi():
     structs = {"struct wload_error": wload.CError, "struct wload_progress": wload.CProgress,
                "struct wload_load_options": wload.CLoadOptions,
+               "struct wload_sample": wload.CSample,
                "struct wload_report": wload.CReport, "struct wload_loaded": wload.CLoaded,
                "struct wload_dtype_desc": wload.CDtypeDesc, "DLDevice": wload.CDevice,
                "DLDataType": wload.CDataType, "DLTensor": wload.CTensor,

@@ -43,6 +43,10 @@ static void print_load(void)
 
 static void print_result(void)
 {
+	STRUCT(struct wload_sample);
+	FIELD(struct wload_sample, seconds);
+	FIELD(struct wload_sample, host_bytes);
+	FIELD(struct wload_sample, device_bytes);
 	STRUCT(struct wload_report);
 	FIELD(struct wload_report, device);
 	FIELD(struct wload_report, family);
@@ -61,6 +65,7 @@ static void print_result(void)
 	FIELD(struct wload_report, cgroup_peak_bytes);
 	FIELD(struct wload_report, consumed_tensors);
 	FIELD(struct wload_report, consumed_bytes);
+	FIELD(struct wload_report, checkpoint_bytes);
 	FIELD(struct wload_report, unused_tensors);
 	FIELD(struct wload_report, tp);
 	FIELD(struct wload_report, rank);

@@ -99,6 +99,21 @@ static uint64_t bytes_of_every(const struct wload_load *load, uint32_t every)
 	return bytes;
 }
 
+/* The samples end where the load did, and the most of them is the report's. */
+static bool samples_add_up(const struct wload_load *load)
+{
+	const struct wload_report *r = wload_load_report(load);
+	uint64_t highest = 0;
+	uint32_t count;
+	const struct wload_sample *s = wload_load_samples(load, &count);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (s[i].host_bytes > highest)
+			highest = s[i].host_bytes;
+	return count >= 1 && highest == r->peak_host_bytes &&
+	       s[count - 1].device_bytes == r->bytes_uploaded;
+}
+
 static bool report_adds_up(const struct wload_load *load, const struct wload_load_options *options)
 {
 	const struct wload_report *r = wload_load_report(load);
@@ -124,7 +139,7 @@ static void check_row(struct tap *tap, const struct llama *llama, const struct r
 	options.out_dir = row->out ? out : NULL;
 	pass = wload_load(llama->folder, &options, &load, &err) == row->want;
 	if (pass && row->want == 0)
-		pass = report_adds_up(load, &options);
+		pass = report_adds_up(load, &options) && samples_add_up(load);
 	if (pass && row->want == 0 && strcmp(options.device, "host") == 0 && !options.release)
 		pass = all_match(load, llama);
 	if (pass && row->want == 0 && row->out) {
