@@ -13,9 +13,10 @@
  *                         then one tensor a line, in disk order: {"name": …, "file": name as in
  *                           tensors/, "dtype": …, "shape": […], "shard": N, "offset": N,
  *                           "bytes": N, "state": "live"|"consumed"}
- * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `all`, `restore`,
- *                         `restore P`; P and NAME spelled as in tensors/ (escapes included). A read
- *                         on the same descriptor gives one line for each command whose count was
+ * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `loaded NAME`, `all`,
+ *                         `restore`, `restore P`; `loaded` is `key` of a tensor that the client
+ *                         read, though not through the mount; P and NAME spelled as in tensors/
+ * (escapes included). A read on the same descriptor gives one line for each command whose count was
  *                         not read yet: the number of tensors whose state changed. A bad line, an
  *                         empty prefix or an unknown key is EINVAL and nothing of that write is
  *                         done. A key that is already consumed counts 0.
@@ -81,6 +82,12 @@ WLOAD_API int wload_mark_consumed_keys(struct wload_mount *mount, const char *co
 WLOAD_API int wload_mark_consumed_each(struct wload_mount *mount, const char *const *names,
 				       size_t name_count, bool *ret_changed,
 				       struct wload_error *err);
+
+/* The same for tensors that the caller read from the checkpoint's own files, which the mount does
+ * not see: so that its trace does not call them consumed unread. A mount that does not know the
+ * difference is told what wload_mark_consumed_each() tells it. */
+WLOAD_API int wload_mark_loaded_each(struct wload_mount *mount, const char *const *names,
+				     size_t name_count, bool *ret_changed, struct wload_error *err);
 
 /* The same for every tensor. */
 WLOAD_API int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_count,

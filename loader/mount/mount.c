@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -23,8 +24,9 @@
 #define FILE_MAX (16u << 20)
 
 struct wload_mount {
-	int root_fd; /* O_PATH */
-	char *root;  /* where it is mounted; for messages */
+	int root_fd;		     /* O_PATH */
+	char *root;		     /* where it is mounted; for messages */
+	atomic_bool knows_no_loaded; /* its daemon takes `loaded NAME` for a bad line */
 };
 
 static int fail_gone(struct wload_error *err, const char *root)
@@ -191,6 +193,7 @@ struct conversation {
 	int fd;
 	struct request request; /* not sent yet */
 	uint64_t count;		/* sum of the answers so far */
+	uint64_t answered;	/* requests */
 	bool *changed;		/* flags for the lines that are not answered yet; or NULL */
 };
 
@@ -241,6 +244,7 @@ static int send_request(struct conversation *talk, struct wload_error *err)
 		return fail_file(err, talk->mount, "read the answer of", "consume", -r);
 	if (talk->changed)
 		talk->changed += talk->request.lines;
+	talk->answered++;
 	request_clear(&talk->request);
 	return 0;
 }
@@ -304,19 +308,47 @@ int wload_mark_consumed(struct wload_mount *mount, const char *prefix, uint64_t 
 	return prefix_command(mount, "prefix", prefix, ret_count, err);
 }
 
-static int mark_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
-		     bool *ret_changed, uint64_t *ret_count, struct wload_error *err)
+/* One line a name. Returns as send_request() does. */
+static int send_names(struct conversation *talk, const char *verb, const char *const *names,
+		      size_t name_count, struct wload_error *err)
 {
-	struct conversation talk CLEANUP(conversation_end) = {.fd = -1, .changed = ret_changed};
 	char file[NAME_FILE_MAX + 1];
-	int r = talk_start(mount, &talk, err);
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < name_count; i++) {
 		(void)name_to_file(names[i], strlen(names[i]), "", file);
-		r = add_line(&talk, "key", file, err);
+		r = add_line(talk, verb, file, err);
 	}
+	return r == 0 ? send_request(talk, err) : r;
+}
+
+/* A daemon that refuses the first request of `loaded` lines may not know the word, or one of the
+ * names: `key` tells which. */
+static int send_loaded(struct conversation *talk, struct wload_mount *mount,
+		       const char *const *names, size_t name_count, struct wload_error *err)
+{
+	int r = -EINVAL;
+
+	if (!atomic_load(&mount->knows_no_loaded))
+		r = send_names(talk, "loaded", names, name_count, err);
+	if (r != -EINVAL || talk->answered)
+		return r;
+	request_clear(&talk->request);
+	r = send_names(talk, "key", names, name_count, err);
 	if (r == 0)
-		r = send_request(&talk, err);
+		atomic_store(&mount->knows_no_loaded, true);
+	return r;
+}
+
+static int mark_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
+		     bool loaded, bool *ret_changed, uint64_t *ret_count, struct wload_error *err)
+{
+	struct conversation talk CLEANUP(conversation_end) = {.fd = -1, .changed = ret_changed};
+	int r = talk_start(mount, &talk, err);
+
+	if (r == 0)
+		r = loaded ? send_loaded(&talk, mount, names, name_count, err)
+			   : send_names(&talk, "key", names, name_count, err);
 	if (r == -EINVAL && name_count == 1)
 		return wload_fail(err, EINVAL, "'%s' is no tensor of the mount at '%s'", names[0],
 				  mount->root);
@@ -333,13 +365,19 @@ static int mark_keys(struct wload_mount *mount, const char *const *names, size_t
 int wload_mark_consumed_keys(struct wload_mount *mount, const char *const *names, size_t name_count,
 			     uint64_t *ret_count, struct wload_error *err)
 {
-	return mark_keys(mount, names, name_count, NULL, ret_count, err);
+	return mark_keys(mount, names, name_count, false, NULL, ret_count, err);
 }
 
 int wload_mark_consumed_each(struct wload_mount *mount, const char *const *names, size_t name_count,
 			     bool *ret_changed, struct wload_error *err)
 {
-	return mark_keys(mount, names, name_count, ret_changed, NULL, err);
+	return mark_keys(mount, names, name_count, false, ret_changed, NULL, err);
+}
+
+int wload_mark_loaded_each(struct wload_mount *mount, const char *const *names, size_t name_count,
+			   bool *ret_changed, struct wload_error *err)
+{
+	return mark_keys(mount, names, name_count, true, ret_changed, NULL, err);
 }
 
 int wload_mount_may_consume(struct wload_mount *mount, struct wload_error *err)

@@ -4,10 +4,12 @@
 
 #include "loader/pipeline/consume.h"
 
-int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
-		     struct wload_error *err)
+/* Shards are read past the mount, which then has to be told that they were. */
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool read,
+		     bool *ret_changed, struct wload_error *err)
 {
-	return wload_mark_consumed_each(ctx, names, name_count, ret_changed, err);
+	return (read ? wload_mark_loaded_each : wload_mark_consumed_each)(ctx, names, name_count,
+									  ret_changed, err);
 }
 
 int consume_open(struct consume *consume, const struct wload_inventory *inv,
@@ -82,7 +84,8 @@ int consume_flush(struct consume *consume, struct wload_error *err)
 		return 0;
 	r = check_shards(consume, err);
 	if (r == 0)
-		r = consume->tell(consume->tell_ctx, consume->names, consume->due, changed, err);
+		r = consume->tell(consume->tell_ctx, consume->names, consume->due, !consume->unread,
+				  changed, err);
 	if (r < 0)
 		return r;
 	count_changed(consume, changed);
@@ -127,11 +130,11 @@ int consume_param(struct consume *consume, uint32_t param, uint64_t now_ns, stru
 
 int consume_unused(struct consume *consume, uint64_t now_ns, struct wload_error *err)
 {
-	for (uint32_t t = 0; t < wload_inventory_count(consume->inv); t++) {
-		int r = wload_plan_uses(consume->plan, t) ? 0 : add_due(consume, t, now_ns, err);
+	int r = consume_flush(consume, err);
 
-		if (r < 0)
-			return r;
-	}
-	return consume_flush(consume, err);
+	consume->unread = true;
+	for (uint32_t t = 0; r == 0 && t < wload_inventory_count(consume->inv); t++)
+		if (!wload_plan_uses(consume->plan, t))
+			r = add_due(consume, t, now_ns, err);
+	return r == 0 ? consume_flush(consume, err) : r;
 }

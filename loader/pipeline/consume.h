@@ -20,13 +20,15 @@
 #define CONSUME_NAMES	512
 #define CONSUME_WAIT_NS UINT64_C(50000000)
 
-/* What is told; consume_on_mount() but for tests. */
-typedef int (*consume_teller)(void *ctx, const char *const *names, size_t name_count,
+/* What is told; consume_on_mount() but for tests.
+ *
+ * read  the tensors were read, all of them; else none was */
+typedef int (*consume_teller)(void *ctx, const char *const *names, size_t name_count, bool read,
 			      bool *ret_changed, struct wload_error *err);
 
 /* A consume_teller; ctx is the struct wload_mount. */
-int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
-		     struct wload_error *err);
+int consume_on_mount(void *ctx, const char *const *names, size_t name_count, bool read,
+		     bool *ret_changed, struct wload_error *err);
 
 /* Says whether a shard still is what was read from; wload_checkpoint_check() but for tests. */
 typedef int (*consume_checker)(void *ctx, uint32_t shard, struct wload_error *err);
@@ -42,6 +44,7 @@ struct consume {
 	uint32_t tensors[CONSUME_NAMES]; /* that are due */
 	const char *names[CONSUME_NAMES];
 	size_t due;
+	bool unread; /* those that are due were not read */
 	uint64_t due_bytes, due_since_ns;
 	/* counted here: what this load changed, not what others consumed before it */
 	_Atomic uint64_t *consumed_tensors, *consumed_bytes;
@@ -66,7 +69,7 @@ uint64_t consume_deadline_ns(const struct consume *consume);
  * Returns 0, -ESTALE when a shard that it is from changed, or what the mount said. */
 int consume_flush(struct consume *consume, struct wload_error *err);
 
-/* Tells the tensors that no parameter needs. */
+/* Tells what is due, then the tensors that no parameter needs. */
 int consume_unused(struct consume *consume, uint64_t now_ns, struct wload_error *err);
 
 #endif

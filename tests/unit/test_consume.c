@@ -11,7 +11,7 @@
 #include "tap.h"
 
 struct told {
-	size_t calls, names, largest;
+	size_t calls, names, largest, unread;
 	int fail, fail_check;
 	const char *others; /* somebody else consumed it */
 };
@@ -23,8 +23,8 @@ static int check(void *ctx, uint32_t shard, struct wload_error *err)
 	return told->fail_check ? wload_fail(err, told->fail_check, "shard %u", shard) : 0;
 }
 
-static int tell(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
-		struct wload_error *err)
+static int tell(void *ctx, const char *const *names, size_t name_count, bool read,
+		bool *ret_changed, struct wload_error *err)
 {
 	struct told *told = ctx;
 
@@ -32,6 +32,7 @@ static int tell(void *ctx, const char *const *names, size_t name_count, bool *re
 		return wload_fail(err, told->fail, "told to fail at '%s'", names[0]);
 	told->calls++;
 	told->names += name_count;
+	told->unread += read ? 0 : name_count;
 	if (name_count > told->largest)
 		told->largest = name_count;
 	for (size_t i = 0; i < name_count; i++)
@@ -140,6 +141,35 @@ static void check_counts(struct tap *tap)
 	plan_of_free(&made);
 }
 
+/* One that no parameter needs was not read, and is told apart from those that were. */
+static void check_unused(struct tap *tap)
+{
+	static const char config[] = "{\"model_type\": \"llama\", \"tie_word_embeddings\": true}";
+	static const struct plan_of_tensor tensors[] = {
+		{"lm_head.weight", WLOAD_DTYPE_U8, 2},
+		{"model.embed_tokens.weight", WLOAD_DTYPE_U8, 2},
+		{"model.norm.weight", WLOAD_DTYPE_U8, 2}};
+	struct wload_error err = {0};
+	struct told told = {0};
+	struct consume consume;
+	struct plan_of made;
+
+	if (!ok(tap,
+		plan_of(tensors, 3, &made, &err) == 0 &&
+			(wload_plan_free(made.plan), made.plan = NULL,
+			 wload_plan_build(made.inv, config, NULL, &made.plan, &err)) == 0 &&
+			wload_plan_count(made.plan) == 2 &&
+			consume_open(&consume, made.inv, made.plan, tell, &told, &err) == 0,
+		"opens: %s", err.text))
+		return;
+	ok(tap,
+	   finish(&consume, 2, 5) && consume_unused(&consume, 6, &err) == 0 && told.names == 3 &&
+		   told.unread == 1 && told.calls == 2,
+	   "one that nobody needs is told as unread, apart from those that were read");
+	consume_close(&consume);
+	plan_of_free(&made);
+}
+
 int main(void)
 {
 	struct tap tap = {0};
@@ -147,5 +177,6 @@ int main(void)
 	check_many(&tap);
 	check_rules(&tap);
 	check_counts(&tap);
+	check_unused(&tap);
 	return tap_done(&tap);
 }

@@ -274,10 +274,11 @@ static bool all_match(const struct run *run, const struct llama *llama)
 	return true;
 }
 
-static int tell(void *ctx, const char *const *names, size_t name_count, bool *ret_changed,
-		struct wload_error *err)
+static int tell(void *ctx, const char *const *names, size_t name_count, bool read,
+		bool *ret_changed, struct wload_error *err)
 {
 	(void)ctx;
+	(void)read;
 	(void)names;
 	(void)err;
 	memset(ret_changed, true, name_count);
