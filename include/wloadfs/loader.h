@@ -50,16 +50,23 @@ struct wload_load_options {
 	enum wload_io io;
 
 	/* Load what one of tp tensor-parallel ranks has, the first of which is 0 (plan.h). tp 0 or
-	 * 1: everything. With more a mount is not consumed from: the other ranks, wherever they
-	 * are loaded, need the same tensors still. Consume them when all ranks are loaded. */
+	 * 1: everything. With more a mount's root is not consumed from: the other ranks, wherever
+	 * they are loaded, need the same tensors still. Consume them when all ranks are loaded.
+	 *
+	 * Where PATH is ranks/R of a mount, rank R's claims are what is consumed, with tp too: the
+	 * other ranks' claims keep their tensors. tp is then as many as the mount has ranks, and
+	 * rank is R. */
 	uint32_t tp;
-	uint32_t rank;
+	uint32_t rank; /* or WLOAD_RANK_OF_PATH */
 
 	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
 	 * false stops the load, which then fails with -ECANCELED. */
 	bool (*progress)(void *ctx, const struct wload_progress *now);
 	void *progress_ctx;
 };
+
+/* The rank whose folder PATH is; 0 where it is none. */
+#define WLOAD_RANK_OF_PATH UINT32_MAX
 
 #define WLOAD_LOAD_OPTIONS_DEFAULT \
 	{                          \
@@ -74,7 +81,8 @@ struct wload_report {
 	const char *family; /* rules that were used, "none" */
 	const char *note;   /* the plan's, and that a rank consumed nothing; or NULL */
 	bool mount;	    /* a mount was loaded (else nothing was consumed) */
-	uint64_t tensors;   /* sources read */
+	bool claims;	  /* it was consumed from as one of its ranks: that one's claims are gone */
+	uint64_t tensors; /* sources read */
 	uint64_t parameters;
 	uint64_t bytes_read;	 /* from the shards, by the load itself */
 	uint64_t bytes_direct;	 /* of those, from the disk past the page cache */
@@ -114,7 +122,8 @@ struct wload_loaded {
 	void *device_ptr; /* owned by the load, row-major, 256-byte aligned */
 };
 
-/* Loads PATH, a mount's root or a plain checkpoint, and waits until everything arrived.
+/* Loads PATH, a mount's root, its ranks/R or a plain checkpoint, and waits until everything
+ * arrived.
  *
  * ret_load  holds one reference
  *
@@ -124,7 +133,8 @@ struct wload_loaded {
  * brings it back.
  *
  * Returns 0, or what wload_checkpoint_open() and wload_plan_build() return, or
- *   -EINVAL   the options contradict each other; the message says which
+ *   -EINVAL   the options contradict each other, or the rank's folder that PATH is; the message
+ *             says which
  *   -EOPNOTSUPP  io is WLOAD_IO_DIRECT, and a shard's filesystem has no O_DIRECT
  *   -ENODEV   no such device
  *   -ENOMEM   the parameters do not fit (device, or host where `auto` falls back to it, there with

@@ -5,8 +5,12 @@
 /* What a wloadfs mount promises its clients, and the client's side of it.
  *
  * MNT/tensors/NAME, MNT/modules/A/B/…, MNT/npy/NAME.npy   the tensors; unlink() consumes
+ * MNT/ranks/R/            with -o ranks=N, R from 0 to N - 1: laid out like the root, .wload/
+ *                         included; what is consumed there drops rank R's claims, and it tells
+ *                         rank R's view. The last claim on a tensor consumes it
  * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
- *                         "consumed_tensors", "consumed_bytes"
+ *                         "consumed_tensors", "consumed_bytes", "ranks" (N, 0 without), and
+ *                         "rank" (R in a rank's folder, null at the root)
  * MNT/.wload/index.jsonl  first line: {"checkpoint": PATH, "file": NAME or null, "tensors": N,
  *                           "shards": [{"name": …, "path": …, "dev": N, "ino": N, "bytes": N,
  *                           "mtime_ns": N}, …]}
@@ -49,15 +53,23 @@ extern "C" {
 
 struct wload_mount;
 
-/* Attaches to the mount whose root path is. Each call on it is a conversation of its own, so any
- * number of threads may use one at a time or together.
+/* Attaches to the mount whose root path is, or as one of its ranks where path is its ranks/R: then
+ * everything below is that rank's, its claims and its view. Each call on it is a conversation of
+ * its own, so any number of threads may use one at a time or together.
  *
  * Returns 0, or -ENODEV when path is not on a wloadfs mount, -EINVAL when it lies inside of one but
- * is not its root (the message names the root), -ENOTCONN when the mount's daemon is gone (with how
+ * is neither (the message names the root), -ENOTCONN when the mount's daemon is gone (with how
  * to clear it), or what the system said. */
 WLOAD_API int wload_mount_open(const char *path, struct wload_mount **ret_mount,
 			       struct wload_error *err);
 WLOAD_API void wload_mount_close(struct wload_mount *mount);
+
+/* Whether the mount was opened as one of its ranks; then also
+ *
+ * ret_rank   which, from 0
+ * ret_ranks  how many there are */
+WLOAD_API bool wload_mount_rank(const struct wload_mount *mount, uint32_t *ret_rank,
+				uint32_t *ret_ranks);
 
 /* mark_consumed: every tensor under `prefix + "."`.
  *
@@ -96,6 +108,17 @@ WLOAD_API int wload_mark_consumed_all(struct wload_mount *mount, uint64_t *ret_c
 /* Brings consumed tensors back: those under `prefix + "."`, or all (NULL). */
 WLOAD_API int wload_mount_restore(struct wload_mount *mount, const char *prefix,
 				  uint64_t *ret_count, struct wload_error *err);
+
+/* Drops all claims of one of the mount's ranks, such as one that died. Tensors that no other rank
+ * claims are consumed.
+ *
+ * mount      opened at its root
+ * ret_count  tensors that the rank had claims on; may be NULL
+ *
+ * Idempotent. Returns 0, -EINVAL when the mount has no such rank, or none at all, or was opened as
+ * one of its ranks (the message says which), -EACCES, or what the system said. */
+WLOAD_API int wload_mount_release(struct wload_mount *mount, uint32_t rank, uint64_t *ret_count,
+				  struct wload_error *err);
 
 /* Asks whether this process may consume, without consuming anything.
  *

@@ -20,11 +20,16 @@ int cli_usage(struct wload_error *err, const char *fmt, ...)
 	return CLI_USAGE;
 }
 
+uint32_t cli_rank(const struct options *options)
+{
+	return options->rank == OPTION_NOT_GIVEN ? WLOAD_RANK_OF_PATH : (uint32_t)options->rank;
+}
+
 int cli_check_rank(const struct options *options, struct wload_error *err)
 {
 	uint64_t tp = options->tp ? options->tp : 1;
 
-	if (options->rank < tp)
+	if (options->rank == OPTION_NOT_GIVEN || options->rank < tp)
 		return 0;
 	return cli_usage(err, "--rank: %" PRIu64 " is not below --tp, which is %" PRIu64,
 			 options->rank, tp);

@@ -6,7 +6,7 @@
 
 #include "loader/cli/options.h"
 #include "wloadfs/checkpoint.h"
-#include "wloadfs/plan.h"
+#include "wloadfs/loader.h"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -44,10 +44,10 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 		"tp", 0, "N", "split for N tensor-parallel ranks", OPTION_NUMBER, \
 			offsetof(struct options, tp), 1, WLOAD_TP_MAX             \
 	}
-#define OPTION_ROW_RANK                                                            \
-	{                                                                          \
-		"rank", 0, "R", "which of them, from 0; default 0", OPTION_NUMBER, \
-			offsetof(struct options, rank), 0, WLOAD_TP_MAX - 1        \
+#define OPTION_ROW_RANK                                                                        \
+	{                                                                                      \
+		"rank", 0, "R", "which of them, from 0; default: PATH's, or 0", OPTION_NUMBER, \
+			offsetof(struct options, rank), 0, WLOAD_TP_MAX - 1                    \
 	}
 #define OPTION_ROW_HELP                                                                            \
 	{                                                                                          \
@@ -57,11 +57,15 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 /* Checks that "--rank" is one of the "--tp" ranks. Returns 0 or CLI_USAGE. */
 int cli_check_rank(const struct options *options, struct wload_error *err);
 
+/* "--rank" as the loader takes it: WLOAD_RANK_OF_PATH where it was not given. */
+uint32_t cli_rank(const struct options *options);
+
 extern const struct command command_load;
 extern const struct command command_plan;
 extern const struct command command_ls;
 extern const struct command command_consume;
 extern const struct command command_restore;
+extern const struct command command_release;
 extern const struct command command_stats;
 
 /* Prints a line about something that did not stop the command. */

@@ -48,7 +48,7 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 		.threads = (unsigned int)options->threads,
 		.io = (enum wload_io)options->io,
 		.tp = (uint32_t)options->tp,
-		.rank = (uint32_t)options->rank,
+		.rank = cli_rank(options),
 		.progress = show,
 		.progress_ctx = &meter,
 	};

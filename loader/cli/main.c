@@ -14,8 +14,8 @@
 #include "wloadfs/version.h"
 
 static const struct command *const commands[] = {
-	&command_load,	  &command_plan,    &command_ls,
-	&command_consume, &command_restore, &command_stats,
+	&command_load,	  &command_plan,    &command_ls,    &command_consume,
+	&command_restore, &command_release, &command_stats,
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

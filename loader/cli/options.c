@@ -157,7 +157,7 @@ static int take_argument(unsigned int args_max, const char *word, struct options
 int options_parse(const struct option_desc *table, unsigned int args_max, char *const *args,
 		  struct options *ret, struct wload_error *err)
 {
-	struct options options = {0};
+	struct options options = {.rank = OPTION_NOT_GIVEN};
 	bool words_only = false;
 	int r = 0;
 

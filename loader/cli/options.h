@@ -25,9 +25,9 @@ struct options {
 	const char *key;
 	uint64_t staging;
 	uint64_t threads;
-	unsigned int io; /* enum wload_io */
-	uint64_t tp;	 /* 0: not given */
-	uint64_t rank;
+	unsigned int io;       /* enum wload_io */
+	uint64_t tp;	       /* 0: not given */
+	uint64_t rank;	       /* OPTION_NOT_GIVEN, unless it was */
 	uint64_t verify_every; /* 0: not given */
 	bool no_consume;
 	bool release;
@@ -38,6 +38,8 @@ struct options {
 	bool quiet;
 	bool help;
 };
+
+#define OPTION_NOT_GIVEN UINT64_MAX
 
 enum option_kind {
 	OPTION_FLAG,   /* bool */

@@ -49,7 +49,9 @@ static int run(const struct options *options, struct wload_error *err)
 	inv = wload_checkpoint_inventory(source.ckpt);
 	wanted.rules = rules;
 	wanted.tp = (uint32_t)options->tp;
-	wanted.rank = (uint32_t)options->rank;
+	r = source_rank(&source, options->path, wanted.tp, cli_rank(options), &wanted.rank, err);
+	if (r < 0)
+		return r;
 	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt), &wanted, &plan, err);
 	return r < 0 ? r : print(options, inv, plan, err);
 }

@@ -47,6 +47,7 @@ void report_json(const struct wload_load *load, struct text *text)
 	json_number(text, "rank", r->rank);
 	json_text(text, "note", r->note);
 	text_printf(text, "  \"mount\": %s,\n", r->mount ? "true" : "false");
+	text_printf(text, "  \"claims\": %s,\n", r->claims ? "true" : "false");
 	json_number(text, "tensors", r->tensors);
 	json_number(text, "parameters", r->parameters);
 	json_number(text, "bytes_read", r->bytes_read);
@@ -120,12 +121,13 @@ static void summary_consumed(const struct wload_report *r, const char *path, boo
 		text_printf(text, "' is not a wloadfs mount\n");
 	} else if (keep) {
 		text_printf(text, "nothing: --no-consume\n");
-	} else if (r->tp > 1) {
+	} else if (r->tp > 1 && !r->claims) {
 		text_printf(text, "nothing: it is one rank of %" PRIu32 "\n", r->tp);
 	} else {
 		units_bytes(r->consumed_bytes, bytes);
-		text_printf(text, "%" PRIu64 " tensor%s, %s\n", r->consumed_tensors,
-			    plural(r->consumed_tensors), bytes);
+		text_printf(text, "%" PRIu64 " tensor%s, %s%s\n", r->consumed_tensors,
+			    plural(r->consumed_tensors), bytes,
+			    r->claims ? ", for one rank of the mount" : "");
 	}
 }
 

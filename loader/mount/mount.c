@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -18,14 +19,17 @@
 #include "loader/base/text.h"
 #include "loader/checkpoint/names.h"
 #include "loader/mount/mountinfo.h"
+#include "loader/mount/ranks.h"
 #include "loader/mount/request.h"
 
 /* Answers and stats.json are small; more than this is not ours. */
 #define FILE_MAX (16u << 20)
 
 struct wload_mount {
-	int root_fd;		     /* O_PATH */
-	char *root;		     /* where it is mounted; for messages */
+	int root_fd; /* O_PATH */
+	char *root;  /* the path that was opened; for messages, as the next */
+	char *mount_point;
+	struct ranks ranks;
 	atomic_bool knows_no_loaded; /* its daemon takes `loaded NAME` for a bad line */
 };
 
@@ -41,7 +45,7 @@ static int fail_file(struct wload_error *err, const struct wload_mount *mount, c
 		     const char *file, int code)
 {
 	if (code == ENOTCONN || code == ECONNABORTED)
-		return fail_gone(err, mount->root);
+		return fail_gone(err, mount->mount_point);
 	return wload_fail(err, code, "cannot %s '%s/%s/%s': %s", what, mount->root,
 			  WLOAD_CONTROL_DIR, file, strerror(code));
 }
@@ -107,11 +111,25 @@ static int fail_stat(const char *path, const char *real, char *mountinfo, int co
 	return wload_fail(err, code, "cannot open '%s': %s", path, strerror(code));
 }
 
-/* Decides whether fd, opened from path, is the root of a mount of ours. */
-static int check_root(const char *path, int fd, const char *real, struct wload_error *err)
+static int fail_inside(const char *path, const char *mount_point, const char *why,
+		       struct wload_error *err)
+{
+	return wload_fail(err, EINVAL,
+			  "'%s' lies inside of the wloadfs mount at '%s'%s; name its root, or "
+			  "ranks/R of one with ranks",
+			  path, mount_point, why);
+}
+
+/* Decides whether fd, opened from path, is the root of a mount of ours, or what may be a rank's
+ * folder.
+ *
+ * Returns 0, 1 for the latter, or -errno. */
+static int check_place(const char *path, int fd, const char *real, char **ret_mount_point,
+		       uint32_t *ret_rank, struct wload_error *err)
 {
 	struct text mountinfo CLEANUP(text_free) = {0};
-	const char *root;
+	enum mountinfo_place place;
+	const char *root = real;
 	struct stat st;
 	int r;
 
@@ -120,53 +138,88 @@ static int check_root(const char *path, int fd, const char *real, struct wload_e
 		return r;
 	if (fstat(fd, &st) < 0)
 		return fail_stat(path, real, mountinfo.s, errno, err);
-	switch (mountinfo_place(mountinfo.s, major(st.st_dev), minor(st.st_dev), real, &root)) {
-	case MOUNTINFO_ROOT:
-		return 0;
-	case MOUNTINFO_INSIDE:
-		return wload_fail(err, EINVAL,
-				  "'%s' lies inside of the wloadfs mount at '%s'; name its root",
-				  path, root);
-	case MOUNTINFO_ELSEWHERE:
-		break;
-	}
-	return wload_fail(err, ENODEV, "'%s' is not a wloadfs mount", path);
+	place = mountinfo_place(mountinfo.s, major(st.st_dev), minor(st.st_dev), real, &root,
+				ret_rank);
+	if (place == MOUNTINFO_ELSEWHERE)
+		return wload_fail(err, ENODEV, "'%s' is not a wloadfs mount", path);
+	if (place == MOUNTINFO_INSIDE)
+		return fail_inside(path, root, "", err);
+	*ret_mount_point = strdup(root);
+	if (!*ret_mount_point)
+		return wload_fail(err, ENOMEM, "out of memory");
+	return place == MOUNTINFO_RANK;
+}
+
+/* What lies at ranks/R is a rank's only if its own stats.json says so: a checkpoint's folder may be
+ * called that in a mount without ranks. */
+static int check_rank(struct wload_mount *mount, const char *path, uint32_t rank,
+		      struct wload_error *err)
+{
+	struct wload_error why = {0};
+	char *json CLEANUP_FREE = NULL;
+	int r = wload_mount_stats(mount, &json, &why);
+
+	if (r == -ENOENT || r == -ENOTDIR)
+		return fail_inside(path, mount->mount_point, ", and is no rank's folder", err);
+	if (r < 0)
+		return wload_fail(err, -r, "%s", why.text);
+	r = ranks_parse(json, strlen(json), &mount->ranks, err);
+	if (r < 0)
+		return r;
+	if (!mount->ranks.of_rank || mount->ranks.rank != rank)
+		return fail_inside(path, mount->mount_point, ", and is no rank's folder", err);
+	return 0;
+}
+
+static void close_mount(struct wload_mount **mount)
+{
+	wload_mount_close(*mount);
 }
 
 int wload_mount_open(const char *path, struct wload_mount **ret_mount, struct wload_error *err)
 {
-	int fd CLEANUP_FD = open(path, O_PATH | O_CLOEXEC);
-	char *real CLEANUP_FREE = NULL;
-	struct wload_mount *mount;
+	struct wload_mount *mount CLEANUP(close_mount) = calloc(1, sizeof(*mount));
+	uint32_t rank = 0;
 	int r;
 
-	if (fd < 0) {
+	if (!mount)
+		return wload_fail(err, ENOMEM, "out of memory");
+	mount->root_fd = open(path, O_PATH | O_CLOEXEC);
+	if (mount->root_fd < 0) {
 		struct text mountinfo CLEANUP(text_free) = {0};
 		int code = errno;
 
 		r = read_mountinfo(&mountinfo, err);
 		return r < 0 ? r : fail_stat(path, path, mountinfo.s, code, err);
 	}
-	r = descriptor_path(fd, &real);
+	r = descriptor_path(mount->root_fd, &mount->root);
 	if (r < 0)
 		return wload_fail(err, -r, "cannot resolve '%s': %s", path, strerror(-r));
-	r = check_root(path, fd, real, err);
+	r = check_place(path, mount->root_fd, mount->root, &mount->mount_point, &rank, err);
+	if (r > 0)
+		r = check_rank(mount, path, rank, err);
 	if (r < 0)
 		return r;
-	mount = calloc(1, sizeof(*mount));
-	if (!mount)
-		return wload_fail(err, ENOMEM, "out of memory");
-	mount->root_fd = TAKE_FD(fd);
-	mount->root = TAKE_PTR(real);
-	*ret_mount = mount;
+	*ret_mount = TAKE_PTR(mount);
 	return 0;
+}
+
+bool wload_mount_rank(const struct wload_mount *mount, uint32_t *ret_rank, uint32_t *ret_ranks)
+{
+	if (!mount->ranks.of_rank)
+		return false;
+	*ret_rank = mount->ranks.rank;
+	*ret_ranks = mount->ranks.ranks;
+	return true;
 }
 
 void wload_mount_close(struct wload_mount *mount)
 {
 	if (!mount)
 		return;
-	close(mount->root_fd);
+	if (mount->root_fd >= 0)
+		close(mount->root_fd);
+	free(mount->mount_point);
 	free(mount->root);
 	free(mount);
 }
@@ -413,4 +466,58 @@ int wload_mount_stats(struct wload_mount *mount, char **ret_json, struct wload_e
 		return fail_file(err, mount, "read", "stats.json", -r);
 	*ret_json = TAKE_PTR(text.s);
 	return 0;
+}
+
+/* How many ranks the mount has. */
+static int count_ranks(struct wload_mount *mount, uint32_t *ret_ranks, struct wload_error *err)
+{
+	char *json CLEANUP_FREE = NULL;
+	struct ranks ranks = {0};
+	int r = wload_mount_stats(mount, &json, err);
+
+	if (r == 0)
+		r = ranks_parse(json, strlen(json), &ranks, err);
+	*ret_ranks = ranks.ranks;
+	return r;
+}
+
+static int check_release(struct wload_mount *mount, uint32_t rank, struct wload_error *err)
+{
+	uint32_t ranks;
+	int r;
+
+	if (mount->ranks.of_rank)
+		return wload_fail(err, EINVAL,
+				  "'%s' is the folder of rank %" PRIu32
+				  " of the mount at '%s'; name its root",
+				  mount->root, mount->ranks.rank, mount->mount_point);
+	r = count_ranks(mount, &ranks, err);
+	if (r < 0)
+		return r;
+	if (ranks == 0)
+		return wload_fail(err, EINVAL, "the mount at '%s' has no ranks (-o ranks=N)",
+				  mount->root);
+	if (rank >= ranks)
+		return wload_fail(err, EINVAL,
+				  "rank %" PRIu32 ": the mount at '%s' has ranks 0 to %" PRIu32,
+				  rank, mount->root, ranks - 1);
+	return 0;
+}
+
+int wload_mount_release(struct wload_mount *mount, uint32_t rank, uint64_t *ret_count,
+			struct wload_error *err)
+{
+	struct wload_mount *own CLEANUP(close_mount) = NULL;
+	char *path CLEANUP_FREE = NULL;
+	int r = check_release(mount, rank, err);
+
+	if (r < 0)
+		return r;
+	/* by the descriptor: the path may lead elsewhere by now */
+	if (asprintf(&path, "/proc/self/fd/%d/ranks/%" PRIu32, mount->root_fd, rank) < 0) {
+		path = NULL;
+		return wload_fail(err, ENOMEM, "out of memory");
+	}
+	r = wload_mount_open(path, &own, err);
+	return r < 0 ? r : wload_mark_consumed_all(own, ret_count, err);
 }

@@ -11,6 +11,7 @@
 #include "wloadfs/mount.h"
 #include "loader/base/octal.h"
 #include "loader/mount/mountinfo.h"
+#include "loader/mount/ranks.h"
 
 static char *next_field(char **line)
 {
@@ -81,31 +82,6 @@ int mountinfo_next(char **text, struct mountinfo_entry *ret_entry)
 	return 0;
 }
 
-enum mountinfo_place mountinfo_place(char *text, unsigned int major, unsigned int minor,
-				     const char *path, const char **ret_mount_point)
-{
-	const char *root = NULL;
-	struct mountinfo_entry entry;
-	bool ours = false;
-
-	while (mountinfo_next(&text, &entry)) {
-		if (entry.major != major || entry.minor != minor ||
-		    strcmp(entry.type, WLOAD_FS_TYPE) != 0)
-			continue;
-		ours = true;
-		if (strcmp(entry.root, "/") != 0)
-			continue;
-		if (strcmp(entry.mount_point, path) == 0)
-			return MOUNTINFO_ROOT;
-		if (!root)
-			root = entry.mount_point;
-	}
-	if (!ours)
-		return MOUNTINFO_ELSEWHERE;
-	*ret_mount_point = root ? root : path;
-	return MOUNTINFO_INSIDE;
-}
-
 /* Whether path is at or below mount_point. */
 static bool covers(const char *mount_point, const char *path)
 {
@@ -114,6 +90,43 @@ static bool covers(const char *mount_point, const char *path)
 	if (len == 1) /* "/" */
 		return true;
 	return strncmp(mount_point, path, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* What of path, which it covers, is behind mount_point: "" or "/…". */
+static const char *below(const char *mount_point, const char *path)
+{
+	size_t len = strlen(mount_point);
+
+	return len == 1 ? path : path + len;
+}
+
+enum mountinfo_place mountinfo_place(char *text, unsigned int major, unsigned int minor,
+				     const char *path, const char **ret_mount_point,
+				     uint32_t *ret_rank)
+{
+	enum mountinfo_place place = MOUNTINFO_ELSEWHERE;
+	struct mountinfo_entry entry;
+	const char *root = NULL;
+
+	while (mountinfo_next(&text, &entry)) {
+		if (entry.major != major || entry.minor != minor ||
+		    strcmp(entry.type, WLOAD_FS_TYPE) != 0)
+			continue;
+		if (strcmp(entry.root, "/") == 0 && strcmp(entry.mount_point, path) == 0)
+			return MOUNTINFO_ROOT;
+		if (!root && strcmp(entry.root, "/") == 0)
+			root = entry.mount_point;
+		if (place == MOUNTINFO_RANK)
+			continue;
+		place = covers(entry.mount_point, path) &&
+					ranks_path(entry.root, below(entry.mount_point, path),
+						   ret_rank)
+				? MOUNTINFO_RANK
+				: MOUNTINFO_INSIDE;
+	}
+	if (place != MOUNTINFO_ELSEWHERE)
+		*ret_mount_point = root ? root : path;
+	return place;
 }
 
 const char *mountinfo_covering(char *text, const char *path)

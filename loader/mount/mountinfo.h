@@ -9,6 +9,8 @@
  *
  * Blanks, newlines and backslashes inside a field are written as three octal digits (\040). */
 
+#include <stdint.h>
+
 struct mountinfo_entry {
 	unsigned int major, minor;
 	const char *root;	 /* what of the filesystem is mounted: "/" unless a bind mount */
@@ -25,6 +27,7 @@ int mountinfo_next(char **text, struct mountinfo_entry *ret_entry);
 enum mountinfo_place {
 	MOUNTINFO_ELSEWHERE, /* no mount of ours has that device number */
 	MOUNTINFO_ROOT,	     /* path is where one is mounted */
+	MOUNTINFO_RANK,	     /* path is, or is a bind mount of, what lies at /ranks/R in one */
 	MOUNTINFO_INSIDE,    /* path lies below its root, or is a bind mount of something inside */
 };
 
@@ -33,10 +36,12 @@ enum mountinfo_place {
  *
  * text            the whole file; decoded in place
  * path            absolute, without symbolic links
- * ret_mount_point for MOUNTINFO_INSIDE, where the root is mounted (points into text, or is path
- *                 when it is mounted nowhere that this process can see) */
+ * ret_mount_point for MOUNTINFO_RANK and MOUNTINFO_INSIDE, where the root is mounted (points into
+ *                 text, or is path when it is mounted nowhere that this process can see)
+ * ret_rank        for MOUNTINFO_RANK: R */
 enum mountinfo_place mountinfo_place(char *text, unsigned int major, unsigned int minor,
-				     const char *path, const char **ret_mount_point);
+				     const char *path, const char **ret_mount_point,
+				     uint32_t *ret_rank);
 
 /* Finds the mount that path is on when it can not be asked for its device number any more.
  *

@@ -135,10 +135,11 @@ static int open_device(struct load *l, const struct device_choice *choice, struc
 /* The checkpoint and what is to be made of it. */
 static int open_plan(struct load *l, const char *path, struct wload_error *err)
 {
-	const struct wload_plan_options wanted = {
-		.rules = l->options->rules, .tp = l->options->tp, .rank = l->options->rank};
+	struct wload_plan_options wanted = {.rules = l->options->rules, .tp = l->options->tp};
 	int r = source_open(path, &l->source, err);
 
+	if (r == 0)
+		r = source_rank(&l->source, path, wanted.tp, l->options->rank, &wanted.rank, err);
 	if (r < 0)
 		return r;
 	r = wload_plan_build(wload_checkpoint_inventory(l->source.ckpt),
@@ -203,6 +204,12 @@ static int check_memory(const struct load *l, struct wload_error *err)
 	return r < 0 ? r : param_memory_fits(l->result->device, bytes, staging, err);
 }
 
+/* One rank of several, at a place where what it consumed would be gone for the others too. */
+static bool leaves_to_others(const struct load *l)
+{
+	return wload_plan_tp(l->plan) > 1 && !l->source.of_rank;
+}
+
 /* What the finisher needs. */
 static int open_finish(struct load *l, struct wload_error *err)
 {
@@ -214,7 +221,7 @@ static int open_finish(struct load *l, struct wload_error *err)
 		l->verify.memory = l->memory;
 		l->verifying = true;
 	}
-	if (l->source.mount && !o->keep && wload_plan_tp(l->plan) == 1)
+	if (l->source.mount && !o->keep && !leaves_to_others(l))
 		r = open_consume(l, err);
 	if (r == 0 && o->out_dir)
 		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt),
@@ -398,6 +405,7 @@ static void fill_report(struct load *l)
 	uint32_t tensors = wload_inventory_count(l->run.inv);
 
 	report->mount = l->source.mount != NULL;
+	report->claims = l->source.of_rank && l->run.consume;
 	report->parameters = wload_plan_count(l->plan);
 	report->checkpoint_bytes = wload_inventory_bytes(l->run.inv);
 	report->unused_tensors = l->result->unused_count;
@@ -418,7 +426,7 @@ static void fill_report(struct load *l)
 /* One rank of several leaves the mount as it is, although it was not told to. */
 static int note_kept(struct load *l, struct wload_error *err)
 {
-	if (!l->source.mount || l->options->keep || wload_plan_tp(l->plan) == 1)
+	if (!l->source.mount || l->options->keep || !leaves_to_others(l))
 		return 0;
 	return result_note(l->result, "nothing is consumed: the other ranks need the tensors still",
 			   err);

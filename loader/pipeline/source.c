@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/pipeline/rank_choice.h"
 #include "loader/pipeline/source.h"
 #include "loader/pipeline/source_text.h"
 
@@ -171,6 +172,7 @@ static int open_mounted(const char *path, struct source *source, struct wload_er
 	source->root = realpath(path, NULL);
 	if (!source->root)
 		return wload_fail(err, errno, "'%s': %s", path, strerror(errno));
+	source->of_rank = wload_mount_rank(source->mount, &source->rank, &source->ranks);
 	r = read_stats(source, err);
 	if (r == 0)
 		r = read_head(source, &opening.head, err);
@@ -205,6 +207,13 @@ void source_close(struct source *source)
 		wload_mount_close(source->mount);
 	free(source->root);
 	*source = (struct source){0};
+}
+
+int source_rank(const struct source *source, const char *path, uint32_t tp, uint32_t rank,
+		uint32_t *ret_rank, struct wload_error *err)
+{
+	return rank_choose(path, source->of_rank, source->rank, source->ranks, tp, rank, ret_rank,
+			   err);
 }
 
 /* Is it a consumed tensor that the plan needs? Its name is copied when it is the first. */

@@ -20,6 +20,8 @@ struct source {
 	char *root;		   /* the mount's path, NULL without one */
 	struct wload_checkpoint *ckpt;
 	int daemon_pid;		  /* 0: none */
+	bool of_rank;		  /* it is the folder of a rank of the mount: */
+	uint32_t rank, ranks;	  /* this one, of so many */
 	uint64_t consumed_before; /* tensors of the mount that were consumed already */
 };
 
@@ -28,6 +30,12 @@ struct source {
  * mounted. source_close() either way. */
 int source_open(const char *path, struct source *ret_source, struct wload_error *err);
 void source_close(struct source *source);
+
+/* Which rank a load of it is: rank_choose().
+ *
+ * path  as the user named it */
+int source_rank(const struct source *source, const char *path, uint32_t tp, uint32_t rank,
+		uint32_t *ret_rank, struct wload_error *err);
 
 /* Refuses a mount where a tensor that the plan needs is consumed.
  *

@@ -27,7 +27,7 @@ import threading
 import weakref
 
 __all__ = ["Error", "Progress", "Sample", "Weights", "load", "mark_consumed", "mark_consumed_keys",
-           "restore"]
+           "release", "restore"]
 
 
 class Error(OSError):
@@ -50,6 +50,7 @@ class CProgress(ctypes.Structure):
 PROGRESS_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.POINTER(CProgress))
 
 
+RANK_OF_PATH = (1 << 32) - 1
 IO = ("auto", "buffered", "direct")
 
 
@@ -65,7 +66,7 @@ class CLoadOptions(ctypes.Structure):
 
 class CReport(ctypes.Structure):
     _fields_ = [("device", ctypes.c_char_p), ("family", ctypes.c_char_p),
-                ("note", ctypes.c_char_p), ("mount", ctypes.c_bool),
+                ("note", ctypes.c_char_p), ("mount", ctypes.c_bool), ("claims", ctypes.c_bool),
                 ("tensors", ctypes.c_uint64), ("parameters", ctypes.c_uint64),
                 ("bytes_read", ctypes.c_uint64), ("bytes_direct", ctypes.c_uint64),
                 ("bytes_uploaded", ctypes.c_uint64), ("bytes_verified", ctypes.c_uint64),
@@ -139,6 +140,7 @@ _PROTOTYPES = {
     "wload_mark_consumed_keys": (ctypes.c_int, _PTR, ctypes.POINTER(_STR), ctypes.c_size_t,
                                  _COUNT, _ERR),
     "wload_mount_restore": (ctypes.c_int, _PTR, _STR, _COUNT, _ERR),
+    "wload_mount_release": (ctypes.c_int, _PTR, ctypes.c_uint32, _COUNT, _ERR),
 }
 
 
@@ -483,13 +485,14 @@ def _whole(name, value, bits, least=0):
     return value
 
 
-def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, verify_every=0, rules=None,
+def load(path, device="cuda", *, tp=1, rank=None, consume=True, verify=False, verify_every=0, rules=None,
          out=None, staging=0, threads=0, io="auto", progress=None):
-    """Loads a mount's root, a checkpoint's folder or one .safetensors file.
+    """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
-    tp, rank  load what this one, from 0, of tp tensor-parallel ranks has; with tp over 1 nothing
-              is consumed: the other ranks need the tensors still
+    tp, rank  load what this one, from 0, of tp tensor-parallel ranks has. With tp over 1 a mount's
+              root is not consumed from: the other ranks need the tensors still; its ranks/R is,
+              where the rank is R, and only R's claims are dropped
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed; verify_every=N: every Nth parameter only
     rules     a file of rules instead of the built-in ones
@@ -508,7 +511,8 @@ def load(path, device="cuda", *, tp=1, rank=0, consume=True, verify=False, verif
     numbers = {"staging_bytes": _whole("staging", staging, 64),
                "threads": _whole("threads", threads, 32),
                "verify_every": _whole("verify_every", verify_every, 32),
-               "tp": _whole("tp", tp, 32, 1), "rank": _whole("rank", rank, 32)}
+               "tp": _whole("tp", tp, 32, 1),
+               "rank": RANK_OF_PATH if rank is None else _whole("rank", rank, 32)}
     rules = _load_rules(rules)
     try:
         done = _Call(os.fsencode(path), CLoadOptions(
@@ -562,3 +566,9 @@ def restore(mount, prefix=None):
     """Brings consumed tensors back, all or those under prefix + "."; gives how many."""
     with _Mount(mount) as m:
         return m.call(_lib.wload_mount_restore, None if prefix is None else _from_name(prefix))
+
+
+def release(mount, rank):
+    """Drops all claims of a rank, such as one that died; gives how many tensors it had claimed."""
+    with _Mount(mount) as m:
+        return m.call(_lib.wload_mount_release, _whole("rank", rank, 32))

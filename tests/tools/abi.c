@@ -52,6 +52,7 @@ static void print_result(void)
 	FIELD(struct wload_report, family);
 	FIELD(struct wload_report, note);
 	FIELD(struct wload_report, mount);
+	FIELD(struct wload_report, claims);
 	FIELD(struct wload_report, tensors);
 	FIELD(struct wload_report, parameters);
 	FIELD(struct wload_report, bytes_read);

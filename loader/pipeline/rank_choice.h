@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WLOAD_RANK_CHOICE_H
+#define WLOAD_RANK_CHOICE_H
+
+/* Which tensor-parallel rank is loaded, from what was asked for and what was named: a mount's
+ * ranks/R is the folder of one of them. Pure. */
+
+#include <stdint.h>
+
+#include "wloadfs/loader.h"
+
+/* path      for the message
+ * of_rank   path is ranks/path_rank of a mount with so many ranks
+ * tp, rank  as asked for (struct wload_load_options)
+ *
+ * Returns 0, or -EINVAL when path is another rank's folder, or one of another number of ranks. That
+ * the rank is below tp is the plan's to check. */
+int rank_choose(const char *path, bool of_rank, uint32_t path_rank, uint32_t ranks, uint32_t tp,
+		uint32_t rank, uint32_t *ret_rank, struct wload_error *err);
+
+#endif
