@@ -11,6 +11,10 @@
  * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
  *                         "consumed_tensors", "consumed_bytes", "ranks" (N, 0 without), and
  *                         "rank" (R in a rank's folder, null at the root)
+ * MNT/.wload/layers.json  {"layers": [{"name": …, "tensors": N, "consumed_tensors": N, "bytes": N,
+ *                           "consumed_bytes": N, "resident_bytes": N or null}, …]}, in disk order
+ *                           of their first tensors; a layer is what tensors have in common up to
+ *                           the first number in their names, else their module
  * MNT/.wload/index.jsonl  first line: {"checkpoint": PATH, "file": NAME or null, "tensors": N,
  *                           "shards": [{"name": …, "path": …, "dev": N, "ino": N, "bytes": N,
  *                           "mtime_ns": N}, …]}
@@ -129,6 +133,11 @@ WLOAD_API int wload_mount_may_consume(struct wload_mount *mount, struct wload_er
 /* The text of stats.json, allocated, given away. */
 WLOAD_API int wload_mount_stats(struct wload_mount *mount, char **ret_json,
 				struct wload_error *err);
+
+/* The text of layers.json, allocated, given away. Returns 0, -ENOENT when the mount's daemon tells
+ * of no layers, or what the system said. */
+WLOAD_API int wload_mount_layers(struct wload_mount *mount, char **ret_json,
+				 struct wload_error *err);
 
 #ifdef __cplusplus
 }

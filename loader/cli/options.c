@@ -43,6 +43,14 @@ static int fail_bound(const struct option_desc *option, const char *value, struc
 			  option->min, option->max);
 }
 
+static int fail_seconds(const struct option_desc *option, const char *value,
+			struct wload_error *err)
+{
+	return wload_fail(err, EINVAL, "--%s: '%s' is not a number of seconds from %g to %g",
+			  option->name, value, (double)option->min / 1000,
+			  (double)option->max / 1000);
+}
+
 static int set_choice(const struct option_desc *option, const char *value, unsigned int *field,
 		      struct wload_error *err)
 {
@@ -87,6 +95,11 @@ static int set_value(const struct option_desc *option, const char *value, struct
 		return 0;
 	case OPTION_CHOICE:
 		return set_choice(option, value, field, err);
+	case OPTION_SECONDS:
+		if (!units_parse_seconds(value, &n) || n < option->min || n > option->max)
+			return fail_seconds(option, value, err);
+		*(uint64_t *)field = n;
+		return 0;
 	case OPTION_SIZE:
 	case OPTION_NUMBER:
 		if (!(option->kind == OPTION_SIZE ? units_parse_size : units_parse_number)(value,

@@ -25,6 +25,7 @@ struct options {
 	const char *key;
 	uint64_t staging;
 	uint64_t threads;
+	uint64_t interval_ms;  /* 0: not given */
 	unsigned int io;       /* enum wload_io */
 	uint64_t tp;	       /* 0: not given */
 	uint64_t rank;	       /* OPTION_NOT_GIVEN, unless it was */
@@ -36,18 +37,20 @@ struct options {
 	bool details;
 	bool json;
 	bool quiet;
+	bool watch;
 	bool help;
 };
 
 #define OPTION_NOT_GIVEN UINT64_MAX
 
 enum option_kind {
-	OPTION_FLAG,   /* bool */
-	OPTION_TEXT,   /* const char *, not empty */
-	OPTION_DEVICE, /* const char *, of a device's form */
-	OPTION_SIZE,   /* uint64_t, bytes, min … max */
-	OPTION_NUMBER, /* uint64_t, min … max */
-	OPTION_CHOICE, /* unsigned int, which of the words in the help's value ("a|b|c") */
+	OPTION_FLAG,	/* bool */
+	OPTION_TEXT,	/* const char *, not empty */
+	OPTION_DEVICE,	/* const char *, of a device's form */
+	OPTION_SIZE,	/* uint64_t, bytes, min … max */
+	OPTION_NUMBER,	/* uint64_t, min … max */
+	OPTION_SECONDS, /* uint64_t, milliseconds, min … max of them */
+	OPTION_CHOICE,	/* unsigned int, which of the words in the help's value ("a|b|c") */
 };
 
 struct option_desc {

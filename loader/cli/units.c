@@ -62,6 +62,25 @@ bool units_parse_size(const char *s, uint64_t *ret_bytes)
 	return true;
 }
 
+bool units_parse_seconds(const char *s, uint64_t *ret_ms)
+{
+	uint64_t ms, scale = 100;
+	const char *end;
+
+	if (!parse_digits(s, &ms, &end) || !checked_mul(ms, 1000, &ms))
+		return false;
+	if (*end == '.' && !isdigit((unsigned char)end[1]))
+		return false;
+	if (*end == '.')
+		for (end++; isdigit((unsigned char)*end) && scale; end++, scale /= 10)
+			if (!checked_add(ms, (uint64_t)(*end - '0') * scale, &ms))
+				return false;
+	if (*end)
+		return false;
+	*ret_ms = ms;
+	return true;
+}
+
 void units_bytes(uint64_t bytes, char ret[UNITS_MAX])
 {
 	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};

@@ -19,6 +19,10 @@ bool units_parse_size(const char *s, uint64_t *ret_bytes);
 /* Reads a whole decimal number. Returns false when it is anything else or over 64 bits. */
 bool units_parse_number(const char *s, uint64_t *ret_number);
 
+/* Reads "2", "0.5", "1.125": at most three decimals. Returns false when it is anything else or over
+ * 64 bits of milliseconds. */
+bool units_parse_seconds(const char *s, uint64_t *ret_ms);
+
 #define UNITS_MAX 24 /* bytes that the longest result takes, NUL included */
 
 /* "999 B", "1.50 kB", "15.4 GB", "123 TB": three digits. */

@@ -453,19 +453,30 @@ int wload_mount_restore(struct wload_mount *mount, const char *prefix, uint64_t 
 	return command(mount, "restore", NULL, ret_count, err);
 }
 
-int wload_mount_stats(struct wload_mount *mount, char **ret_json, struct wload_error *err)
+static int read_control(struct wload_mount *mount, const char *file, char **ret_text,
+			struct wload_error *err)
 {
 	struct text text CLEANUP(text_free) = {0};
 	int fd CLEANUP_FD = -1;
-	int r = open_control(mount, "stats.json", O_RDONLY, &fd, err);
+	int r = open_control(mount, file, O_RDONLY, &fd, err);
 
 	if (r < 0)
 		return r;
 	r = read_all(fd, &text);
 	if (r < 0)
-		return fail_file(err, mount, "read", "stats.json", -r);
-	*ret_json = TAKE_PTR(text.s);
+		return fail_file(err, mount, "read", file, -r);
+	*ret_text = TAKE_PTR(text.s);
 	return 0;
+}
+
+int wload_mount_stats(struct wload_mount *mount, char **ret_json, struct wload_error *err)
+{
+	return read_control(mount, "stats.json", ret_json, err);
+}
+
+int wload_mount_layers(struct wload_mount *mount, char **ret_json, struct wload_error *err)
+{
+	return read_control(mount, "layers.json", ret_json, err);
 }
 
 /* How many ranks the mount has. */

@@ -46,6 +46,30 @@ static const struct {
 };
 
 static const struct {
+	const char *s;
+	bool want;
+	uint64_t ms;
+} intervals[] = {
+	{"0", true, 0},
+	{"2", true, 2000},
+	{"0.5", true, 500},
+	{"1.125", true, 1125},
+	{"1.05", true, 1050},
+	{"3600.000", true, 3600000},
+	{"18446744073709551.615", true, UINT64_MAX},
+	{"18446744073709551.616", false, 0},
+	{"18446744073709552", false, 0},
+	{"1.1255", false, 0},
+	{"1.", false, 0},
+	{".5", false, 0},
+	{"", false, 0},
+	{"-1", false, 0},
+	{"1s", false, 0},
+	{"1.5.5", false, 0},
+	{"nan", false, 0},
+};
+
+static const struct {
 	double seconds;
 	const char *want;
 } seconds_rows[] = {
@@ -68,6 +92,17 @@ static const struct {
 	 "2J",
 	 "\\xc2\\x9b2J"},
 };
+
+static void check_intervals(struct tap *tap)
+{
+	for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
+		uint64_t got = 77;
+		bool r = units_parse_seconds(intervals[i].s, &got);
+
+		ok(tap, r == intervals[i].want && got == (r ? intervals[i].ms : 77),
+		   "seconds: '%s'", intervals[i].s);
+	}
+}
 
 int main(void)
 {
@@ -94,5 +129,6 @@ int main(void)
 		units_name(&text, names[i].in);
 		ok(&tap, !strcmp(text.s, names[i].want), "name: %s", names[i].name);
 	}
+	check_intervals(&tap);
 	return tap_done(&tap);
 }
