@@ -174,8 +174,9 @@ def run_once(bench, scenario, name, run, prepare, files, expected_path):
         # Memory that a driver took for the process is in none of its counters.
         record.note(f"{scenario}/{name}/memory", "the machine's available memory fell by "
                                                  f"{watch.available_taken / MIB:.0f} MiB")
+    arrived = told.pop("arrived", [])
     record.detail(f"{scenario}/{name}", told)
-    record.remember_memory(scenario, name, thinned(watch.series))
+    record.remember_memory(scenario, name, thinned(watch.series), thinned(arrived))
     bench.say(f"{scenario}: {LOADERS[name].title}: {told['bytes'] / told['seconds'] / 1e9:.2f} "
               f"GB/s, {watch.peak / MIB:.0f} MiB")
     return True

@@ -26,6 +26,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .grid { stroke: #8a8f98; stroke-opacity: 0.25; }
 .size { stroke: #8a8f98; stroke-dasharray: 6 4; stroke-width: 1.5; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.there { stroke-width: 1; stroke-dasharray: 6 3; }
 .onto { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .small { fill: #9198a1; } .bg { fill: #0d1117; }
@@ -169,27 +170,36 @@ def curve(series, y, x_most, y_most, name):
     return f'<polyline class="line" stroke="{colour(name)}"{dashes} points="{points}"/>'
 
 
-def legend(y, curves):
+def arrival(series, y, x_most, y_most, name):
+    """What had reached the device: a line of its own kind, in the loader's colour."""
+    return curve(series, y, x_most, y_most, name).replace('class="line"', 'class="line there"')
+
+
+def legend(y, curves, there):
+    entries = [(f"{LOADERS[name].title}: {size_text(max(b for _, b in series))} at most, "
+                f"{series[-1][0]:.2f} s", name, "line") for name, series in curves]
+    entries += [(f"{LOADERS[name].title}: bytes on the device", name, "line there")
+                for name, _ in there]
     parts = []
-    for i, (name, series) in enumerate(curves):
+    for i, (words, name, kind) in enumerate(entries):
         x, at = 80 + i % 2 * 370, y + i // 2 * 18
         dashes = ' stroke-dasharray="2 3"' if is_variant(name) else ""
-        parts += [f'<path class="line" stroke="{colour(name)}"{dashes} d="M{x} {at - 4}h24"/>',
-                  text(x + 30, at, f"{LOADERS[name].title}: {size_text(max(b for _, b in series))}"
-                                   f" at most, {series[-1][0]:.2f} s", kind="small")]
-    return y + (len(curves) + 1) // 2 * 18, parts
+        parts += [f'<path class="{kind}" stroke="{colour(name)}"{dashes} d="M{x} {at - 4}h24"/>',
+                  text(x + 30, at, words, kind="small")]
+    return y + (len(entries) + 1) // 2 * 18, parts
 
 
-def panel(y, title, curves, size):
-    x_most = max(series[-1][0] for _, series in curves) or 1
-    y_most = 1.08 * max([size, *(b for _, series in curves for _, b in series), 1])
+def panel(y, title, curves, there, size):
+    x_most = max(series[-1][0] for _, series in [*curves, *there]) or 1
+    y_most = 1.08 * max([size, *(b for _, series in [*curves, *there] for _, b in series), 1])
     at = y + 16 + PANEL_HEIGHT - PANEL_HEIGHT * size / y_most
     parts = [text(16, y, title, kind="group"), *marks(y + 16, x_most, y_most),
              f'<path class="size" d="M80 {at:.1f}H{WIDTH - RIGHT}"/>']
     parts += [curve(series, y + 16, x_most, y_most, name) for name, series in curves]
+    parts += [arrival(series, y + 16, x_most, y_most, name) for name, series in there]
     parts.append(text(WIDTH - RIGHT, at - 5, f"the checkpoint, {size_text(size)}", "end",
                       "small onto"))
-    y, more = legend(y + 16 + PANEL_HEIGHT + 40, curves)
+    y, more = legend(y + 16 + PANEL_HEIGHT + 40, curves, there)
     return y + PANEL_GAP - 30, parts + more
 
 
@@ -200,8 +210,10 @@ def memory(results):
     for scenario, (title, names) in SCENARIOS.items():
         kept = results["memory"].get(scenario, {})
         curves = [(name, kept[name]) for name in names if kept.get(name)]
+        known = results.get("arrived", {}).get(scenario, {})
+        there = [(name, known[name]) for name in names if known.get(name)]
         size = results["settings"]["bytes"].get(scenario, 0)
         if curves:
-            y, more = panel(y, sentence(title), curves, size)
+            y, more = panel(y, sentence(title), curves, there, size)
             parts += more
     return document(y, title_of("Host memory over time", results["environment"]), parts)

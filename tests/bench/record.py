@@ -10,6 +10,8 @@ results.json:
     reasons       {key: text}: why a series is missing, or lacks values
     notes         {key: text}: what has to be known about a series
     memory        {scenario: {loader: [[seconds, bytes], …]}}: one run each, for the picture
+    arrived       {scenario: {loader: [[seconds, bytes], …]}}: of the same runs, what had reached the
+                  device, where the loader knows
     details       {key: [object, …]}: what else a loader's run told
     rows          [{id, section, what, unit, ours, against, theirs, ratio, bound, reached, why,
                   ours_spread, theirs_spread}]: spreads are {median, least, most, count}
@@ -92,7 +94,7 @@ class Record:
         self.out = out
         self.environment, self.settings = environment, settings
         self.values, self.reasons, self.notes, self.details = {}, {}, {}, {}
-        self.memory = {}
+        self.memory, self.arrived = {}, {}
 
     def add(self, key, value):
         self.values.setdefault(key, []).append(value)
@@ -115,11 +117,13 @@ class Record:
     def detail(self, key, what):
         self.details.setdefault(key, []).append(without_folders(what))
 
-    def remember_memory(self, scenario, loader, series):
+    def remember_memory(self, scenario, loader, series, arrived=()):
         """Keeps the run that took the most."""
         kept = self.memory.setdefault(scenario, {})
         if loader not in kept or max(b for _, b in series) > max(b for _, b in kept[loader]):
             kept[loader] = series
+            if arrived:
+                self.arrived.setdefault(scenario, {})[loader] = arrived
 
     def verdicts(self, rows):
         return [(row, judge(row, self.values, self.reasons)) for row in rows]
@@ -137,7 +141,8 @@ class Record:
                 "theirs_spread": spread(self.values.get(verdict.theirs_key))})
         return {"schema": SCHEMA, "environment": self.environment, "settings": self.settings,
                 "values": self.values, "reasons": self.reasons, "notes": self.notes,
-                "memory": self.memory, "details": self.details, "rows": told}
+                "memory": self.memory, "arrived": self.arrived, "details": self.details,
+                "rows": told}
 
     def write(self, rows):
         """Whole or not at all: a run may be ended at any moment."""

@@ -94,8 +94,10 @@ class Whole(unittest.TestCase):
                 else:
                     record.lack(key, "a | reason\nof two lines")
         if measured:
-            record.remember_memory("host-warm", "wload", [(0, 0), (0.5, 1 << 20), (1, 0)])
-            record.remember_memory("host-warm", "wload", [(0, 0), (1, 1 << 10)])
+            record.remember_memory("host-warm", "wload", [(0, 0), (0.5, 1 << 20), (1, 0)],
+                                   [[0, 0], [1, 1 << 30]])
+            record.remember_memory("host-warm", "wload", [(0, 0), (1, 1 << 10)], [[0, 0], [1, 7]])
+            record.remember_memory("host-warm", "safetensors", [(0, 0), (1, 1 << 10)])
         return record.as_json(table.ROWS)
 
     def test_every_row_is_in_the_table_and_no_cell_is_broken(self):
@@ -131,8 +133,22 @@ class Whole(unittest.TestCase):
         self.assertGreater(drawn.index("the checkpoint, 1 GiB"), drawn.rindex("<polyline"))
 
     def test_the_run_of_most_memory_is_kept(self):
-        kept = self.results(True)["memory"]["host-warm"]["wload"]
-        self.assertEqual(max(b for _, b in kept), 1 << 20)
+        results = self.results(True)
+        self.assertEqual(max(b for _, b in results["memory"]["host-warm"]["wload"]), 1 << 20)
+        self.assertEqual(results["arrived"]["host-warm"], {"wload": [[0, 0], [1, 1 << 30]]})
+
+    def test_what_reached_the_device_ends_at_the_checkpoints_size(self):
+        drawn = xml.fromstring(pictures.memory(self.results(True)))
+        lines = [e for e in drawn.iter() if e.get("class") == "line there" and e.get("points")]
+        size = next(e for e in drawn.iter() if e.get("class") == "size")
+        self.assertEqual(len(lines), 1)
+        self.assertEqual(lines[0].get("points").split()[-1].split(",")[1],
+                         size.get("d").split()[1].split("H")[0])
+
+    def test_results_of_before_that_was_known_are_drawn_too(self):
+        results = self.results(True)
+        del results["arrived"]
+        self.assertNotIn("bytes on the device", pictures.memory(results))
 
     def test_reasons_name_files_but_no_folders(self):
         record = Record(".", {}, {})

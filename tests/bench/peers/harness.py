@@ -4,7 +4,8 @@
 Lines on stdin and stdout: it says {"ready": …} with everything imported and the device's context
 made; at "go" it loads and says {"seconds": …, "bytes": …} when every tensor is on the device; at
 "check FILE" it compares each tensor's words with the sums in FILE and says {"wrong": [names], …};
-at the end of input it goes. Only what happens between "go" and its answer is timed.
+at the end of input it goes. Only what happens between "go" and its answer is timed. One that knows
+how its bytes reached the device says so too: {"arrived": [[seconds, bytes], …]}.
 
 A loader is a function (folder, files, device, options) -> {name: tensor}, or a dict and something
 that must live as long.
@@ -70,6 +71,14 @@ def check(tensors, expected):
     return wrong
 
 
+def arrived(tensors, seconds):
+    """By the loader's own samples, whose time begins when it has opened everything: they are put
+    where the last one is the end of the call."""
+    samples = getattr(tensors, "samples", [])
+    late = max(0.0, seconds - samples[-1].seconds) if samples else 0.0
+    return [[round(late + s.seconds, 4), s.device_bytes] for s in samples]
+
+
 def main(load, add_options=None):
     answers = quiet_stdout()
 
@@ -106,7 +115,7 @@ def main(load, add_options=None):
                 torch.cuda.synchronize()
             seconds = time.monotonic() - begin
             say(seconds=seconds, tensors=len(tensors),
-                bytes=sum(t.nbytes for t in tensors.values()))
+                bytes=sum(t.nbytes for t in tensors.values()), arrived=arrived(tensors, seconds))
         elif word == "check":
             with open(argument, encoding="utf-8") as f:
                 expected = json.load(f)
