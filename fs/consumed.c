@@ -12,19 +12,36 @@ int consumed_init(struct consumed *consumed, const struct wload_inventory *inv)
 {
 	size_t words = (size_t)wload_inventory_count(inv) / WORD_BITS + 1;
 
-	*consumed = (struct consumed){.inv = inv, .bits = calloc(words, sizeof(*consumed->bits))};
-	return consumed->bits ? 0 : -ENOMEM;
+	*consumed = (struct consumed){.inv = inv,
+				      .bits = calloc(words, sizeof(*consumed->bits)),
+				      .empty = calloc(words, sizeof(*consumed->empty))};
+	if (!consumed->bits || !consumed->empty) {
+		consumed_free(consumed);
+		return -ENOMEM;
+	}
+	for (uint32_t t = 0; t < wload_inventory_count(inv); t++)
+		if (wload_inventory_tensor(inv, t).bytes == 0)
+			consumed->empty[t / WORD_BITS] |= 1ull << t % WORD_BITS;
+	return 0;
 }
 
 void consumed_free(struct consumed *consumed)
 {
 	free(consumed->bits);
+	free(consumed->empty);
 	consumed->bits = NULL;
+	consumed->empty = NULL;
 }
 
 static uint64_t word_at(const struct consumed *consumed, uint32_t word)
 {
 	return atomic_load(&consumed->bits[word]); /* sequential: see mark.c on open and unlink */
+}
+
+/* The tensors that keep no byte alive. */
+static uint64_t dead_word(const struct consumed *consumed, uint32_t word)
+{
+	return word_at(consumed, word) | consumed->empty[word];
 }
 
 bool consumed_has(const struct consumed *consumed, uint32_t tensor)
@@ -54,11 +71,11 @@ bool consumed_clear(struct consumed *consumed, uint32_t tensor)
 	return true;
 }
 
-/* The first tensor in [from, hi) whose bit is `want`, or hi. */
+/* The first tensor in [from, hi) that is dead, or is not, or hi. */
 static uint32_t next_with(const struct consumed *consumed, uint32_t from, uint32_t hi, bool want)
 {
 	while (from < hi) {
-		uint64_t word = word_at(consumed, from / WORD_BITS);
+		uint64_t word = dead_word(consumed, from / WORD_BITS);
 
 		word = (want ? word : ~word) >> from % WORD_BITS;
 		if (word) {
@@ -70,12 +87,12 @@ static uint32_t next_with(const struct consumed *consumed, uint32_t from, uint32
 	return hi;
 }
 
-/* The first tensor of the set bits that end just before `end`, not below lo. */
+/* The first of the dead tensors that end just before `end`, not below lo. */
 static uint32_t run_start(const struct consumed *consumed, uint32_t end, uint32_t lo)
 {
 	while (end > lo) {
 		uint32_t last = end - 1, shift = WORD_BITS - 1 - last % WORD_BITS;
-		uint64_t clear = ~word_at(consumed, last / WORD_BITS) << shift;
+		uint64_t clear = ~dead_word(consumed, last / WORD_BITS) << shift;
 
 		if (clear) {
 			end -= (uint32_t)__builtin_clzll(clear);
@@ -103,6 +120,13 @@ bool consumed_next_run(const struct consumed *consumed, uint32_t from, uint32_t 
 	return ret->first < hi;
 }
 
+static bool all_consumed(const struct consumed *consumed, uint32_t first, uint32_t end)
+{
+	while (first < end && consumed_has(consumed, first))
+		first++;
+	return first == end;
+}
+
 struct page_range consumed_dead_pages(const struct consumed *consumed, struct consumed_run run,
 				      const struct shard_extent *shard, uint64_t page_bytes)
 {
@@ -110,7 +134,8 @@ struct page_range consumed_dead_pages(const struct consumed *consumed, struct co
 	struct wload_tensor last = wload_inventory_tensor(consumed->inv, run.end - 1);
 	struct page_range dead = {first.offset, last.offset + last.bytes};
 
-	if (run.first == shard->first && run.end == shard->end)
+	if (run.first == shard->first && run.end == shard->end &&
+	    all_consumed(consumed, run.first, run.end))
 		return (struct page_range){0, shard->bytes};
 	dead.lo = (dead.lo + page_bytes - 1) / page_bytes * page_bytes;
 	if (dead.hi < shard->bytes)

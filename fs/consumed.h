@@ -6,8 +6,9 @@
  *
  * A bit for each tensor, in disk order. Tensors tile a shard's data, so a run of set bits is a run
  * of dead bytes, and merging a tensor with its consumed neighbours is a scan for the next clear
- * bit, 64 tensors a step. Pages that a dead run covers only partly belong to a live neighbour as
- * well, until that one goes too.
+ * bit, 64 tensors a step. A tensor without a byte keeps nothing alive, so it never ends a run; only
+ * the header stays until it is consumed, too. Pages that a dead run covers only partly belong to a
+ * live neighbour as well, until that one goes too.
  *
  * The bits are read without a lock (a lookup asks for one); setting, clearing and runs happen under
  * the owner's. */
@@ -21,6 +22,7 @@
 struct consumed {
 	const struct wload_inventory *inv; /* borrowed */
 	_Atomic uint64_t *bits;
+	uint64_t *empty;  /* tensors of no bytes; never changed */
 	uint32_t tensors; /* consumed now */
 	uint64_t bytes;	  /* of those */
 };
@@ -35,7 +37,7 @@ bool consumed_has(const struct consumed *consumed, uint32_t tensor);
 bool consumed_set(struct consumed *consumed, uint32_t tensor);
 bool consumed_clear(struct consumed *consumed, uint32_t tensor);
 
-/* A run of consumed tensors, [first, end) in disk order. */
+/* A run of tensors that are consumed or empty, [first, end) in disk order. */
 struct consumed_run {
 	uint32_t first, end;
 };

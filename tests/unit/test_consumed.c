@@ -115,6 +115,37 @@ static void test_pages(struct tap *tap)
 	}
 }
 
+/* Tensors 1 and 3 are consumed, 2 has no bytes and 0 and 4 are live. */
+static void test_empty(struct tap *tap)
+{
+	static const struct made_tensor made[] = {
+		{"a", 10000}, {"b", 10000}, {"c", 0}, {"d", 10000}, {"e", 10000}};
+	struct wload_inventory *inv = make_inventory(made, 5);
+	struct shard_extent shard = {0, 5, TEST_DATA_OFFSET + 40000};
+	struct consumed consumed;
+	struct page_range dead;
+	uint32_t d = 3;
+
+	consumed_init(&consumed, inv);
+	consumed_set(&consumed, 1);
+	consumed_set(&consumed, d);
+	dead = consumed_dead_pages(&consumed, consumed_run_around(&consumed, d, 0, 5), &shard,
+				   4096);
+	ok(tap, dead.lo == 12288 && dead.hi == 28672,
+	   "a live tensor without bytes keeps no page (%llu-%llu)", (unsigned long long)dead.lo,
+	   (unsigned long long)dead.hi);
+	ok(tap, !consumed_has(&consumed, 2), "and is not consumed");
+	consumed_set(&consumed, 0);
+	consumed_set(&consumed, 4);
+	dead = consumed_dead_pages(&consumed, (struct consumed_run){0, 5}, &shard, 4096);
+	ok(tap, dead.lo == 4096 && dead.hi == shard.bytes, "the header stays for it");
+	consumed_set(&consumed, 2);
+	dead = consumed_dead_pages(&consumed, (struct consumed_run){0, 5}, &shard, 4096);
+	ok(tap, dead.lo == 0 && dead.hi == shard.bytes, "and goes with it");
+	consumed_free(&consumed);
+	inventory_free(inv);
+}
+
 static void test_whole_shard(struct tap *tap)
 {
 	struct wload_inventory *inv = numbered(10000);
@@ -148,6 +179,7 @@ int main(void)
 	test_random(&tap, 1);
 	test_random(&tap, 2);
 	test_pages(&tap);
+	test_empty(&tap);
 	test_whole_shard(&tap);
 	return tap_done(&tap);
 }
