@@ -30,23 +30,32 @@ static struct shard_extent extent_of(const struct wloadfs *fs, uint32_t shard)
 	return (struct shard_extent){s->first, s->end, s->bytes};
 }
 
-/* Drops a range of a shard and returns what is left of it. */
-static uint64_t drop(struct wloadfs *fs, uint32_t shard, struct page_range dead)
+/* What may be left at most where nobody may look: folios that reach over a border to what lives. */
+static uint64_t most_left(const struct wload_shard *shard, struct page_range dead)
 {
-	int fd = wload_checkpoint_shard(fs->ckpt, shard)->fd;
+	uint64_t borders = (dead.lo > 0) + (dead.hi < shard->bytes), len = dead.hi - dead.lo;
+
+	return borders * FOLIO_BYTES_MAX < len ? borders * FOLIO_BYTES_MAX : len;
+}
+
+/* Drops a range of a shard and returns what is left of it. */
+static uint64_t drop(struct wloadfs *fs, uint32_t index, struct page_range dead)
+{
+	const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, index);
 	uint64_t left = 0;
 
 	if (dead.lo >= dead.hi)
 		return 0;
-	if (!fs->shard_evictable[shard]) {
-		(void)residency_bytes(&fs->features, fd, dead.lo, dead.hi, &left);
-		return left;
+	if (!fs->shard_evictable[index]) {
+		int r = residency_bytes(&fs->features, shard->fd, dead.lo, dead.hi, &left);
+
+		return r < 0 ? dead.hi - dead.lo : left;
 	}
 	ahead_pause(fs);
 	atomic_fetch_add(&fs->evicted_bytes,
-			 residency_drop(&fs->features, fd, dead.lo, dead.hi, &left));
+			 residency_drop(&fs->features, shard->fd, dead.lo, dead.hi, &left));
 	ahead_resume(fs);
-	return left;
+	return left == RESIDENCY_UNKNOWN ? most_left(shard, dead) : left;
 }
 
 /* Something of a shard could not be dropped: at least so much, until the re-check counts exactly.

@@ -138,8 +138,10 @@ uint64_t residency_drop(const struct features *features, int fd, uint64_t lo, ui
 	if (lo >= hi || (r == 0 && before == 0))
 		return 0;
 	(void)posix_fadvise(fd, (off_t)lo, (off_t)(hi - lo), POSIX_FADV_DONTNEED);
-	if (r < 0)
+	if (r < 0) {
+		*ret_left = RESIDENCY_UNKNOWN;
 		return 0;
+	}
 	left = left_in(features, fd, lo, hi);
 	if (left) {
 		write_out(features, fd, lo, hi);

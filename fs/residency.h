@@ -17,6 +17,9 @@
 /* Read-ahead never builds larger folios. */
 #define FOLIO_BYTES_MAX (2u << 20)
 
+/* What is left where only the file's owner, or CAP_FOWNER, may look. */
+#define RESIDENCY_UNKNOWN UINT64_MAX
+
 /* Finds out whether the kernel has what this uses: FEATURE_CACHESTAT, FEATURE_SPLIT. */
 void residency_probe(struct features *features);
 
@@ -26,8 +29,8 @@ int residency_bytes(const struct features *features, int fd, uint64_t lo, uint64
 
 /* Drops the pages of [lo, hi), bounds at page borders or at the file's end.
  *
- * ret_left  bytes of it that are still cached (mapped, pinned, locked, or never evictable); 0 where
- *           that can't be told
+ * ret_left  bytes of it that are still cached (mapped, pinned, locked, or never evictable), or
+ *           RESIDENCY_UNKNOWN
  *
  * Returns how many bytes went. */
 uint64_t residency_drop(const struct features *features, int fd, uint64_t lo, uint64_t hi,
