@@ -190,17 +190,25 @@ static enum param_release release_of(const struct load *l)
 									      : PARAM_WHOLE;
 }
 
+static uint64_t backlog_of(const struct load *l)
+{
+	return release_of(l) != PARAM_KEPT && l->result->device->ops->addressable
+		       ? RUN_BACKLOG_HOST_BYTES
+		       : RUN_BACKLOG_BYTES;
+}
+
 /* Does the device have the memory? Asked when all that the plan takes of the host's is taken. */
-static int check_memory(const struct load *l, struct wload_error *err)
+static int check_memory(struct load *l, struct wload_error *err)
 {
 	const struct slots_shape *shape = &l->run.shape;
 	uint64_t staging = l->result->pinned.bytes;
 	uint64_t bytes = param_memory_all(l->plan);
 	int r = 0;
 
+	l->run.backlog_max = backlog_of(l);
 	if (l->options->release)
 		r = param_memory_live(l->plan, &l->reads, (size_t)shape->readers * shape->slots,
-				      RUN_BACKLOG_BYTES, release_of(l), &bytes, err);
+				      l->run.backlog_max, release_of(l), &bytes, err);
 	return r < 0 ? r : param_memory_fits(l->result->device, bytes, staging, err);
 }
 
@@ -432,19 +440,29 @@ static int note_kept(struct load *l, struct wload_error *err)
 			   err);
 }
 
+/* What the threads needed goes before what the caller gets is made: only one of the two is held. */
+static void drop_run(struct load *l)
+{
+	run_destroy(&l->run);
+	l->run_open = false;
+	consume_close(&l->consume);
+	reads_free(&l->reads);
+}
+
 static int load_all(struct load *l, const char *path, struct wload_error *err)
 {
 	int r = prepare(l, path, err);
 
 	if (r == 0)
-		r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan,
-				err);
+		r = run_load(l, err);
+	if (r < 0)
+		return r;
+	drop_run(l);
+	r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan, err);
 	if (r == 0)
 		r = result_warn(l->result, l->source.ckpt, err);
 	if (r == 0)
 		r = note_kept(l, err);
-	if (r == 0)
-		r = run_load(l, err);
 	if (r == 0)
 		fill_report(l);
 	return r;

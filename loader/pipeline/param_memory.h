@@ -70,7 +70,7 @@ int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_by
  *
  *   in the order of reads, those of which a byte was placed and a byte is missing, each kept for
  *   `ahead` batches more than in that order, for readers finish batches out of it
- * + what may wait for the finisher (RUN_BACKLOG_BYTES), and one more, which it works on
+ * + what may wait for the finisher (backlog_bytes), and one more, which it works on
  *
  * never more than all. A reader that falls behind by more than its share can exceed it: then the
  * device refuses, and the load fails with what arrived consumed. Pure.

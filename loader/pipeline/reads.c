@@ -64,6 +64,14 @@ static int by_place(const void *left, const void *right)
 	return (a->dst_offset > b->dst_offset) - (a->dst_offset < b->dst_offset);
 }
 
+static bool are_sorted(const struct reads_want *wants, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (by_place(&wants[i - 1], &wants[i]) > 0)
+			return false;
+	return true;
+}
+
 static uint64_t end_of(const struct reads_want *want)
 {
 	return want->file_offset + want->bytes;
@@ -101,7 +109,8 @@ void reads_of(struct reads_want *wants, size_t count, uint32_t batch_bytes, stru
 	for (size_t i = 0; i < count; i++)
 		if (wants[i].rows == 0 || wants[i].stride == wants[i].bytes / wants[i].rows)
 			wants[i].rows = 1; /* pieces without gaps are one */
-	if (count > 1)
+	/* Sorting takes as much memory again, and wants mostly come in order. */
+	if (!are_sorted(wants, count))
 		qsort(wants, count, sizeof(*wants), by_place);
 	*ret_reads = (struct reads){.wants = wants, .count = count, .batch_bytes = batch_bytes};
 	ret_reads->read_bytes = count_bytes(ret_reads);

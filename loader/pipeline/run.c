@@ -92,7 +92,7 @@ static void wait_for_room(struct run *run)
 {
 	LOCK_SCOPE(&run->lock);
 
-	while (run->backlog_bytes > RUN_BACKLOG_BYTES && !atomic_load(&run->stopped))
+	while (run->backlog_bytes > run->backlog_max && !atomic_load(&run->stopped))
 		pthread_cond_wait(&run->room, &run->lock);
 }
 
@@ -169,7 +169,7 @@ void run_finish_param(struct run *run, uint32_t param)
 	LOCK_SCOPE(&run->lock);
 
 	run->backlog_bytes -= wload_plan_param(run->plan, param)->bytes;
-	if (run->backlog_bytes <= RUN_BACKLOG_BYTES)
+	if (run->backlog_bytes <= run->backlog_max)
 		pthread_cond_broadcast(&run->room);
 }
 

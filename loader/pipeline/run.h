@@ -25,9 +25,12 @@
 #include "loader/pipeline/slots.h"
 #include "wloadfs/checkpoint.h"
 
-/* Readers wait while complete parameters of more than this await the finisher: what isn't consumed
- * stays in the page cache, what isn't released stays on the device. */
+/* Readers wait while complete parameters of more bytes than this await the finisher: what isn't
+ * consumed stays in the page cache, what isn't released stays on the device. */
 #define RUN_BACKLOG_BYTES ((uint64_t)64 << 20)
+
+/* The same where it is host memory that is to be freed: most of what the load would take then. */
+#define RUN_BACKLOG_HOST_BYTES ((uint64_t)8 << 20)
 
 struct verify;
 struct out;
@@ -44,6 +47,7 @@ struct run {
 	struct fetch *fetch; /* how shards are read; shared by the readers */
 	struct param_memory *memory;
 	struct slots_shape shape;
+	uint64_t backlog_max;	 /* bytes; RUN_BACKLOG_BYTES */
 	uint8_t *staging;	 /* of all readers, one behind the other */
 	struct verify *verify;	 /* NULL: compare nothing; the finisher's */
 	struct out *out;	 /* NULL: write nothing; the finisher's */

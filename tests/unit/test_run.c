@@ -320,6 +320,7 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 			  .fetch = &fetch,
 			  .memory = &memory,
 			  .shape = {4, 2, SLOT_BYTES_MIN},
+			  .backlog_max = RUN_BACKLOG_BYTES,
 			  .verify = row->verify ? &verify : NULL,
 			  .consume = &consume};
 
