@@ -64,7 +64,7 @@ def wrong(shard, rows, consumed, kept):
         for page in shard.pages_of(row):
             if users[page] and kept and not cached[page]:
                 return f"page {page} of '{row['file']}' was dropped although it is claimed"
-            header = page * 4096 < shard.header and len(consumed) < len(rows)
+            header = page in shard.header and len(consumed) < len(rows)
             if not users[page] and cached[page] and not header:
                 return f"page {page} of '{row['file']}' is cached although nobody claims it"
     return None
