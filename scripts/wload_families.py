@@ -305,10 +305,15 @@ def scale_config(config, scale):
     return config
 
 
-def build(family, layers=None, scale=None):
-    """The config, and the list of tensors, of a family with fewer layers or scaled widths."""
+def build(family, layers=None, scale=None, edits=()):
+    """The config, and the list of tensors, of a family with fewer layers or scaled widths, or with
+    other edits of its config, (key, value). KeyError: the config has no such key."""
     base, tensors = FAMILIES[family]
     config = dict(base)
+    for key, value in edits:
+        if key not in config:
+            raise KeyError(key)
+        config[key] = value
     if layers is not None:
         config["num_hidden_layers"] = layers
     if scale is not None:

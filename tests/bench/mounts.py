@@ -100,9 +100,11 @@ class Mount:
             raise Failed(f"'{os.path.basename(self.argv[0])}' ended with {status}")
 
 
-def wloadfs(bench, checkpoint, cpu=None):
-    return Mount(bench.processes, [bench.built("wloadfs"), "-f", checkpoint.folder,
-                                   bench.scratch("mnt")], bench.scratch("mnt"), cpu)
+def wloadfs(bench, checkpoint, cpu=None, options=(), inside=list):
+    """A mount of a checkpoint; `inside` makes a command of one, to run it somewhere."""
+    point = bench.scratch("mnt")
+    return Mount(bench.processes, inside([bench.built("wloadfs"), "-f", *options,
+                                          checkpoint.folder, point]), point, cpu)
 
 
 def noop_server(bench, names_path, cpu=None):

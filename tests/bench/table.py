@@ -138,6 +138,29 @@ def remove_rows():
                           "a server whose unlink does nothing")
 
 
+FLAT = {"r1": "R1-FP4 (424 GB)", "llama": "Llama-70B (141 GB)", "layer": "one layer of R1-FP4"}
+FLAT_WAYS = {"null": "`--device null`", "host": "`--device host --release`"}
+
+
+def flat_rows():
+    for way, how in FLAT_WAYS.items():
+        for name, what in FLAT.items():
+            key = f"flat/{name}-{way}"
+            yield Row(f"flat-{name}-{way}-peak", "flat",
+                      f"daemon's, loader's and page cache's peak, {what}, {how}", MIB,
+                      f"{key}/peak", bound=("<=", 256), pick="most")
+            yield Row(f"flat-{name}-{way}-hits", "flat",
+                      f"times that it met its limit of 512 MiB, {what}, {how}", "times",
+                      f"{key}/hits", bound=("<=", 0), pick="most")
+            yield Row(f"flat-{name}-{way}-seconds", "flat", f"the load, {what}, {how}", "s",
+                      f"{key}/seconds")
+        for name in ("r1", "layer"):
+            yield Row(f"flat-{name}-{way}-rest", "flat",
+                      f"the peak less 256 bytes a tensor, {FLAT[name]}, {how}", MIB,
+                      f"flat/{name}-{way}/rest", (f"flat/llama-{way}/rest",), ("<=", 1.1), "most",
+                      FLAT["llama"])
+
+
 def gpu_rows():
     yield load_row("gpu-cached", "rate", "page-cached file to the GPU", [], (">=", 25), "")
     yield from peer_rows("gpu-cached", {
@@ -172,10 +195,11 @@ def host_rows():
         yield from memory_rows(scenario, None)
 
 
-ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *gpu_rows(), *host_rows()]
+ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *flat_rows(), *gpu_rows(), *host_rows()]
 # In the order that they run: what a deadline may cut off comes last.
 SECTIONS = ["gpu-cached", "gpu-tmpfs", "gpu-sparse", "gpu-cold", "host-warm", "host-cold",
-            "shards", "shards-cold", "safe-open", "tensor-files", "scale", "consume", "remove"]
+            "shards", "shards-cold", "safe-open", "tensor-files", "scale", "consume", "remove",
+            "flat"]
 
 
 def choose_sections(text):

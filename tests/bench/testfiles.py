@@ -79,8 +79,9 @@ class Checkpoint:
         return {t.name: [t.bytes, word_sum(t.name, t.bytes, self.sparse)] for t in self.tensors}
 
 
-def make(processes, folder, size=None, sparse=False, family=None, layers=None):
-    """Makes a checkpoint of about `size` bytes, or of a whole family."""
+def make(processes, folder, size=None, sparse=False, family=None, layers=None, edits=()):
+    """Makes a checkpoint of about `size` bytes, or of a whole family, with edits of its config
+    (KEY=NUMBER)."""
     argv = [os.path.join(ROOT, "scripts", "make-checkpoint"), "--quiet"]
     scale = None
     if family is None:
@@ -92,6 +93,8 @@ def make(processes, folder, size=None, sparse=False, family=None, layers=None):
         argv += ["--scale", str(scale)]
     if layers is not None:
         argv += ["--layers", str(layers)]
+    for each in edits:
+        argv += ["--set", each]
     if sparse:
         argv.append("--sparse")
     room = os.statvfs(os.path.dirname(folder))
