@@ -293,3 +293,12 @@ limit_hits() {
 		awk '$1 == "max" { print $2 }' "$CGROUP/memory.events"
 	fi
 }
+
+# The most memory that the cgroup had, since forget_peak where the kernel can forget it (version 1).
+peak_bytes() {
+	cat "$CGROUP/memory.max_usage_in_bytes" 2>/dev/null || cat "$CGROUP/memory.peak"
+}
+
+forget_peak() {
+	[ ! -e "$CGROUP/memory.max_usage_in_bytes" ] || echo 0 >"$CGROUP/memory.max_usage_in_bytes"
+}
