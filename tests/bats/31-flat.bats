@@ -47,6 +47,7 @@ peak_of_load() {
 	fincore -n -o PAGES "$CKPT"/*.safetensors* >"$BATS_TEST_TMPDIR/pages"
 	assert_equal "$(awk '{ n += $1 } END { print n }' "$BATS_TEST_TMPDIR/pages")" 0
 	fusermount3 -u "$MNT"
+	# shellcheck disable=SC2016 # a condition, evaluated there
 	wait_until '[ -z "$(cat "$CGROUP/cgroup.procs")" ]'
 }
 

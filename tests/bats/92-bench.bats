@@ -78,6 +78,16 @@ assert_xml() {
 	assert_nothing_left
 }
 
+@test "bench: loads and readers in a memory cgroup have figures, or say what is missing" {
+	run -0 bench --only flat,modes
+	run result '[.rows[] | select(.section == "flat" or .section == "modes") |
+		select(.ours == null or (.against != "" and .theirs == null)) |
+		select(.why | test("is not installed|no memory cgroup") | not) |
+		.id + ": " + .why] | join("; ")'
+	assert_output ''
+	assert_nothing_left
+}
+
 @test "bench: a tool that is not built is the reason of its rows alone" {
 	local build=$BATS_TEST_TMPDIR/tree/build
 	mkdir -p "$build/bare"

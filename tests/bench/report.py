@@ -11,6 +11,7 @@ TITLES = {
     "shards-cold": "Shards through the mount, cold",
     "safe-open": "safe_open through the mount", "tensor-files": "Tensor files",
     "scale": "Many tensors: mount and list", "consume": "Many tensors: consume all",
+    "modes": "An unchanged loader, by the mount's options",
     "flat": "Whole checkpoints in a cgroup of 512 MiB",
     "remove": "Many tensors: remove"}
 SIGNS = {">=": "≥", "<=": "≤"}

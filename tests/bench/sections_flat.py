@@ -16,14 +16,15 @@ LIMIT_BYTES = 512 * MIB
 TENSOR_BYTES = 256
 LOAD_SECONDS = 1800
 WAYS = {"null": ["--device", "null"], "host": ["--device", "host", "--release"]}
-# name -> (family, layers, edits of its config); quick: the same, of few layers
-CHECKPOINTS = {
-    "r1": ("deepseek-r1-fp4", None, ()),
-    "llama": ("llama-3.1-70b", None, ()),
-    "layer": ("deepseek-r1-fp4", 1, ("first_k_dense_replace=0", "num_nextn_predict_layers=0")),
-}
-QUICK = {"r1": ("deepseek-r1-fp4", 2, ("first_k_dense_replace=1", "num_nextn_predict_layers=0")),
-         "llama": ("llama-3.1-70b", 1, ()), "layer": CHECKPOINTS["layer"]}
+ONE_LAYER = ("first_k_dense_replace=0", "num_nextn_predict_layers=0")
+SMALL = ("n_routed_experts=4", "vocab_size=1000")
+# name -> (family, layers, edits of its config); quick: the same, much smaller
+CHECKPOINTS = {"r1": ("deepseek-r1-fp4", None, ()),
+               "llama": ("llama-3.1-70b", None, ()),
+               "layer": ("deepseek-r1-fp4", 1, ONE_LAYER)}
+QUICK = {"r1": ("deepseek-r1-fp4", 4, SMALL),
+         "llama": ("llama-3.1-70b", 1, ("vocab_size=1000",)),
+         "layer": ("deepseek-r1-fp4", 1, ONE_LAYER + SMALL)}
 
 
 def load_once(bench, name, way, checkpoint):

@@ -161,6 +161,33 @@ def flat_rows():
                       FLAT["llama"])
 
 
+class Mode(NamedTuple):
+    title: str
+    options: Optional[tuple]  # of the mount; None: no mount
+    bound: Optional[tuple] = None  # of its rate / the bare folder's
+
+
+MODES = {
+    "bare": Mode("the bare folder", None),
+    "mount": Mode("the mount", (), (">=", 0.97)),
+    "served": Mode("the mount, `-o shards=served`", ("shards=served",)),
+}
+MODE_STATES = {"warm": "page-cached", "cold": "cold"}
+
+
+def mode_rows():
+    for state, how in MODE_STATES.items():
+        for name, mode in MODES.items():
+            key = f"modes/{name}-{state}"
+            yield Row(f"modes-{name}-{state}", "modes",
+                      f"safe_open, all tensors, {mode.title}, {how}", GB, key,
+                      () if mode.options is None else (f"modes/bare-{state}",),
+                      mode.bound, "median", "" if mode.options is None else "the bare folder")
+            yield Row(f"modes-{name}-{state}-peak", "modes",
+                      f"memory of reader, daemon and the pages they brought in, {mode.title}, {how}",
+                      MIB, f"{key}/peak", pick="most")
+
+
 def gpu_rows():
     yield load_row("gpu-cached", "rate", "page-cached file to the GPU", [], (">=", 25), "")
     yield from peer_rows("gpu-cached", {
@@ -195,11 +222,12 @@ def host_rows():
         yield from memory_rows(scenario, None)
 
 
-ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *flat_rows(), *gpu_rows(), *host_rows()]
+ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *flat_rows(), *mode_rows(), *gpu_rows(),
+        *host_rows()]
 # In the order that they run: what a deadline may cut off comes last.
 SECTIONS = ["gpu-cached", "gpu-tmpfs", "gpu-sparse", "gpu-cold", "host-warm", "host-cold",
             "shards", "shards-cold", "safe-open", "tensor-files", "scale", "consume", "remove",
-            "flat"]
+            "modes", "flat"]
 
 
 def choose_sections(text):
