@@ -10,6 +10,15 @@
 
 struct control_handle;
 
+const char *control_name(enum control_file file);
+mode_t control_mode(enum control_file file);
+
+/* Is it read from where the last read ended, whatever the offset? */
+bool control_is_stream(enum control_file file);
+
+/* Does this tree of the mount have the file? */
+bool control_is_there(const struct wloadfs *fs, struct node file);
+
 /* The size that stat() shows. */
 uint64_t control_size(const struct wloadfs *fs, struct node file);
 

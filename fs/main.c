@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "fs/cmdline.h"
+#include "fs/control.h"
 #include "fs/log.h"
 #include "fs/session.h"
-#include "fs/tree.h"
 #include "loader/base/cleanup.h"
 #include "wloadfs/version.h"
 
@@ -111,8 +111,7 @@ static bool answers(const char *mountpoint)
 	CLEANUP_FREE char *path = NULL;
 	struct stat st;
 
-	return asprintf(&path, "%s/.wload/%s", mountpoint, tree_control_name(CONTROL_CONSUME)) >=
-		       0 &&
+	return asprintf(&path, "%s/.wload/%s", mountpoint, control_name(CONTROL_CONSUME)) >= 0 &&
 	       stat(path, &st) == 0;
 }
 

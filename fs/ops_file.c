@@ -33,7 +33,7 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, struct node node,
 	}
 	fi->fh = (uintptr_t)handle;
 	fi->direct_io = 1;
-	fi->nonseekable = node.index == CONTROL_CONSUME;
+	fi->nonseekable = control_is_stream((enum control_file)node.index);
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		control_release(fs, handle);

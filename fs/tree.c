@@ -37,17 +37,6 @@ static bool has_view(const struct wloadfs *fs, struct node root, size_t view)
 	return views[view].node.kind != NODE_RANKS || (fs->ranks && root.who == CLAIMS_ROOT);
 }
 
-static const char *const control_names[CONTROL_FILE_COUNT] = {
-	[CONTROL_STATS] = "stats.json",
-	[CONTROL_INDEX] = "index.jsonl",
-	[CONTROL_CONSUME] = "consume",
-};
-
-const char *tree_control_name(enum control_file file)
-{
-	return control_names[file];
-}
-
 _Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder)
 {
 	struct known *known = &fs->known[folder.who];
@@ -157,10 +146,12 @@ static struct node control_node(struct node folder, uint32_t file)
 	return (struct node){.kind = NODE_CONTROL, .index = file, .who = folder.who};
 }
 
-static int lookup_control(struct node folder, const char *name, struct node *ret)
+static int lookup_control(const struct wloadfs *fs, struct node folder, const char *name,
+			  struct node *ret)
 {
 	for (uint32_t i = 0; i < CONTROL_FILE_COUNT; i++)
-		if (strcmp(name, control_names[i]) == 0) {
+		if (strcmp(name, control_name((enum control_file)i)) == 0 &&
+		    control_is_there(fs, control_node(folder, i))) {
 			*ret = control_node(folder, i);
 			return 0;
 		}
@@ -206,7 +197,7 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
 	case NODE_MODULE:
 		return lookup_module(fs, parent, name, ret);
 	case NODE_CONTROLS:
-		return lookup_control(parent, name, ret);
+		return lookup_control(fs, parent, name, ret);
 	case NODE_RANKS:
 		return lookup_rank(fs, name, ret);
 	default:
@@ -288,7 +279,7 @@ static int stat_own(const struct wloadfs *fs, uint32_t index, struct stat *st)
 
 static int stat_control(const struct wloadfs *fs, struct node node, struct stat *st)
 {
-	set_file(st, node.index == CONTROL_CONSUME ? 0600 : 0444, control_size(fs, node));
+	set_file(st, control_mode((enum control_file)node.index), control_size(fs, node));
 	st->st_mtim = fs->mounted_at;
 	return 0;
 }
@@ -415,6 +406,20 @@ static bool entry_module(const struct wloadfs *fs, struct node folder, uint64_t 
 	return true;
 }
 
+static bool entry_control(const struct wloadfs *fs, struct node folder, uint64_t at,
+			  struct tree_entry *ret)
+{
+	for (; at < CONTROL_FILE_COUNT; at++) {
+		ret->node = control_node(folder, (uint32_t)at);
+		if (!control_is_there(fs, ret->node))
+			continue;
+		ret->name = control_name((enum control_file)at);
+		ret->next = at + 1;
+		return true;
+	}
+	return false;
+}
+
 static bool entry_rank(const struct wloadfs *fs, uint64_t at, struct tree_entry *ret)
 {
 	if (at >= fs->ranks)
@@ -438,12 +443,7 @@ bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
 	case NODE_MODULE:
 		return entry_module(fs, folder, cookie, ret);
 	case NODE_CONTROLS:
-		if (cookie >= CONTROL_FILE_COUNT)
-			return false;
-		ret->node = control_node(folder, (uint32_t)cookie);
-		ret->name = control_names[cookie];
-		ret->next = cookie + 1;
-		return true;
+		return entry_control(fs, folder, cookie, ret);
 	case NODE_RANKS:
 		return entry_rank(fs, cookie, ret);
 	default:

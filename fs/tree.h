@@ -53,7 +53,4 @@ bool tree_is_empty(const struct wloadfs *fs, struct node folder);
 /* The names that the mount's own folders take in the root; NULL ends the list. */
 const char *const *tree_reserved(const struct wloadfs *fs);
 
-/* The name of a file of .wload/. */
-const char *tree_control_name(enum control_file file);
-
 #endif
