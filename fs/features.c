@@ -32,6 +32,11 @@ void feature_off(struct features *features, enum feature feature, int reason)
 	atomic_compare_exchange_strong(&features->reason[feature], &in_use, reason);
 }
 
+const char *feature_name(enum feature feature)
+{
+	return known[feature].name;
+}
+
 const char *feature_why(const struct features *features, enum feature feature)
 {
 	int reason = feature_reason(features, feature);

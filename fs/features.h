@@ -49,6 +49,9 @@ static inline bool feature_on(const struct features *features, enum feature feat
 /* Takes a feature out of use, if it still is in use. Any thread. */
 void feature_off(struct features *features, enum feature feature, int reason);
 
+/* As in stats.json, and behind "no_" on the command line. */
+const char *feature_name(enum feature feature);
+
 /* The reason in words, or NULL where it is in use. */
 const char *feature_why(const struct features *features, enum feature feature);
 

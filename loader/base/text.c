@@ -42,10 +42,9 @@ void text_printf(struct text *text, const char *fmt, ...)
 	va_end(again);
 }
 
-/* The length of the UTF-8 sequence at p, 0 where there is none (RFC 3629: no overlong forms, no
- * surrogates, nothing over U+10FFFF). */
-static size_t sequence_len(const unsigned char *p)
+size_t text_utf8_len(const char *s)
 {
+	const unsigned char *p = (const unsigned char *)s;
 	unsigned char lo = 0x80, hi = 0xbf;
 	size_t len = p[0] < 0x80   ? 1
 		     : p[0] < 0xc2 ? 0
@@ -74,7 +73,7 @@ static size_t plain_len(const unsigned char *p)
 	size_t len = 0, n;
 
 	while (p[len] >= 0x20 && p[len] != '"' && p[len] != '\\' && p[len] != 0x7f &&
-	       (n = sequence_len(p + len)))
+	       (n = text_utf8_len((const char *)p + len)))
 		len += n;
 	return len;
 }
@@ -111,7 +110,8 @@ static size_t plain_xml_len(const unsigned char *p)
 {
 	size_t len = 0, n;
 
-	while (p[len] >= 0x20 && !strchr("<>&\"'\x7f", p[len]) && (n = sequence_len(p + len)) &&
+	while (p[len] >= 0x20 && !strchr("<>&\"'\x7f", p[len]) &&
+	       (n = text_utf8_len((const char *)p + len)) &&
 	       !(n == 3 && p[len] == 0xef && p[len + 1] == 0xbf && p[len + 2] >= 0xbe))
 		len += n;
 	return len;

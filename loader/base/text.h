@@ -25,6 +25,10 @@ void text_json_string(struct text *text, const char *s);
  * (control bytes, what is not UTF-8) becomes U+FFFD. */
 void text_xml_string(struct text *text, const char *s);
 
+/* The length of the UTF-8 sequence at s, 0 where there is none (RFC 3629: no overlong forms, no
+ * surrogates, nothing over U+10FFFF). */
+size_t text_utf8_len(const char *s);
+
 /* Frees the text; for CLEANUP(). */
 void text_free(struct text *text);
 
