@@ -9,6 +9,7 @@
 #include "fs/ahead.h"
 #include "fs/evict.h"
 #include "fs/node.h"
+#include "fs/peak.h"
 #include "fs/residency.h"
 #include "loader/base/cleanup.h"
 
@@ -51,6 +52,7 @@ static uint64_t drop(struct wloadfs *fs, uint32_t index, struct page_range dead)
 
 		return r < 0 ? dead.hi - dead.lo : left;
 	}
+	peak_sample(fs);
 	ahead_pause(fs);
 	atomic_fetch_add(&fs->evicted_bytes,
 			 residency_drop(&fs->features, shard->fd, dead.lo, dead.hi, &left));
@@ -65,11 +67,8 @@ static void note_held(struct wloadfs *fs, uint32_t shard, uint64_t left)
 	uint64_t before = 0;
 
 	atomic_compare_exchange_strong(&fs->held_bytes[shard], &before, left);
-	if (atomic_exchange(&fs->recheck[shard], true))
-		return;
-	LOCK_SCOPE(&fs->evictor->lock);
-
-	pthread_cond_signal(&fs->evictor->wake);
+	if (!atomic_exchange(&fs->recheck[shard], true))
+		evictor_wake(fs);
 }
 
 void evict_tensor(struct wloadfs *fs, uint32_t tensor)
@@ -184,15 +183,16 @@ static bool anything_held(const struct wloadfs *fs)
 	return false;
 }
 
-static void recheck_held(struct wloadfs *fs)
+static void look_again(struct wloadfs *fs)
 {
+	peak_look(fs);
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
 		if (atomic_load(&fs->recheck[i]))
 			evict_shard(fs, i);
 }
 
-/* Waits for a job; where something is held, at most for RECHECK_SECONDS, and then returns without
- * one. Sets *ret_stop once the queue is empty and no more is coming. */
+/* Waits for a job; where something is to be looked at, at most for RECHECK_SECONDS, and then
+ * returns without one. Sets *ret_stop once the queue is empty and no more is coming. */
 static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
 {
 	LOCK_SCOPE(&e->lock);
@@ -201,7 +201,7 @@ static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
 	int r = 0;
 
 	while (!e->first && !e->stop && r == 0) {
-		if (!anything_held(e->fs)) {
+		if (!anything_held(e->fs) && !peak_is_watched(e->fs)) {
 			r = pthread_cond_wait(&e->wake, &e->lock);
 			continue;
 		}
@@ -232,7 +232,7 @@ static void *evictor_main(void *arg)
 		if (job)
 			job->run(e->fs, job);
 		else if (!stop)
-			recheck_held(e->fs);
+			look_again(e->fs);
 	}
 	return NULL;
 }
@@ -278,6 +278,13 @@ void evictor_push(struct wloadfs *fs, struct evictor_job *job)
 	pthread_mutex_unlock(&e->lock);
 	if (stopped)
 		job->run(fs, job);
+}
+
+void evictor_wake(struct wloadfs *fs)
+{
+	LOCK_SCOPE(&fs->evictor->lock);
+
+	pthread_cond_signal(&fs->evictor->wake);
 }
 
 void evictor_stop(struct wloadfs *fs)

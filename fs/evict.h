@@ -42,6 +42,9 @@ int evictor_start(struct wloadfs *fs);
 /* Queues a job. Jobs run one by one, in order; once the evictor was stopped, right here. */
 void evictor_push(struct wloadfs *fs, struct evictor_job *job);
 
+/* Makes the thread see whether there is something to look at once a second. */
+void evictor_wake(struct wloadfs *fs);
+
 /* Finishes what is queued and ends the thread; again: does nothing. Workers must still be
  * answering, or the connection be gone: the thread may be waiting for a READ. */
 void evictor_stop(struct wloadfs *fs);

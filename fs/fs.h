@@ -48,6 +48,13 @@ struct own_open {
 	uint64_t dev, ino; /* of the file behind it */
 };
 
+/* How much of the checkpoint was in the page cache at most (peak.h). */
+struct peak {
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t next_us; /* when to count again, by CLOCK_MONOTONIC */
+	_Atomic bool watched;	  /* something is going on */
+};
+
 struct ahead;
 struct evictor;
 struct control_handle;
@@ -88,6 +95,7 @@ struct wloadfs {
 	struct index_file *index; /* line table, made at its first look-up; under control_lock */
 	struct control_handle *controls; /* the open ones; under control_lock */
 
+	struct peak peak;
 	_Atomic bool stopping;	       /* the session ends: no more invalidation of pages */
 	_Atomic uint64_t bytes_served; /* by READ */
 	_Atomic uint64_t evicted_bytes;

@@ -12,6 +12,7 @@
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "fs/ownfile.h"
+#include "fs/peak.h"
 #include "fs/view.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
@@ -51,6 +52,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 		fuse_reply_err(req, -r);
 		return;
 	}
+	peak_touch(fs);
 	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
@@ -180,6 +182,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		return;
 	}
 	atomic_fetch_add(&fs->bytes_served, (uint64_t)n);
+	peak_touch(fs);
 	fuse_reply_buf(req, bytes, (size_t)n);
 }
 

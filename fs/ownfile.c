@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "fs/ownfile.h"
+#include "fs/peak.h"
 #include "loader/base/cleanup.h"
 
 /* Registers a file for passthrough. Returns its id, 0 where there is none, or -errno where the
@@ -115,6 +116,7 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 		fuse_reply_err(req, -r);
 		return;
 	}
+	peak_touch(fs);
 	atomic_fetch_add(backing_id ? &fs->passthrough_opens : &fs->served_opens, 1);
 	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice.
 	 * Only a shard's pages may outlive its handles: small files can be edited beside the mount.
@@ -154,6 +156,16 @@ int ownfile_fd(struct wloadfs *fs, uint32_t index)
 	LOCK_SCOPE(&fs->own_lock);
 
 	return fs->own_open[index].fd;
+}
+
+bool ownfile_any_passthrough(struct wloadfs *fs)
+{
+	LOCK_SCOPE(&fs->own_lock);
+
+	for (uint32_t i = 0; i < fs->own.count; i++)
+		if (fs->own_open[i].opens && fs->own_open[i].backing_id > 0)
+			return true;
+	return false;
 }
 
 void ownfile_decide(struct wloadfs *fs)

@@ -19,6 +19,9 @@ void ownfile_release_all(struct wloadfs *fs);
  * where none was opened yet. */
 void ownfile_decide(struct wloadfs *fs);
 
+/* Is one of the files open that the kernel reads itself? */
+bool ownfile_any_passthrough(struct wloadfs *fs);
+
 /* The descriptor to serve a READ from; valid while the file is open. */
 int ownfile_fd(struct wloadfs *fs, uint32_t index);
 

@@ -7,35 +7,13 @@
 #include <string.h>
 
 #include "fs/ownfile.h"
-#include "fs/residency.h"
+#include "fs/peak.h"
 #include "fs/stats.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
 #include "wloadfs/version.h"
 
-struct memory {
-	uint64_t resident, held;
-	bool known;
-};
-
-static struct memory look_at_shards(const struct wloadfs *fs)
-{
-	struct memory m = {.known = true};
-
-	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++) {
-		const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, i);
-		uint64_t bytes;
-
-		if (residency_bytes(&fs->features, shard->fd, 0, shard->bytes, &bytes) < 0)
-			m.known = false;
-		m.resident += bytes;
-		m.held += atomic_load(&fs->held_bytes[i]);
-	}
-	return m;
-}
-
-/* The daemon's own resident memory, from /proc/self/statm. */
-static uint64_t daemon_resident(const struct wloadfs *fs)
+uint64_t stats_daemon_resident(const struct wloadfs *fs)
 {
 	FILE *f CLEANUP_FCLOSE = fopen("/proc/self/statm", "re");
 	unsigned long total, resident;
@@ -119,19 +97,25 @@ static void add_counts(struct text *text, struct wloadfs *fs, uint32_t who)
 		    consumed_tensors, consumed_bytes);
 }
 
-static void add_memory(struct text *text, const struct wloadfs *fs)
+static void add_memory(struct text *text, struct wloadfs *fs)
 {
-	struct memory m = look_at_shards(fs);
+	uint64_t resident, held = 0;
 
-	if (m.known)
-		text_printf(text, "  \"resident_bytes\": %" PRIu64 ",\n", m.resident);
+	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
+		held += atomic_load(&fs->held_bytes[i]);
+	if (peak_count(fs, &resident) == 0)
+		text_printf(text,
+			    "  \"resident_bytes\": %" PRIu64 ",\n"
+			    "  \"peak_resident_bytes\": %" PRIu64 ",\n",
+			    resident, peak_bytes(fs));
 	else
-		text_printf(text, "  \"resident_bytes\": null,\n");
+		text_printf(text, "  \"resident_bytes\": null,\n"
+				  "  \"peak_resident_bytes\": null,\n");
 	text_printf(text,
 		    "  \"held_bytes\": %" PRIu64 ",\n  \"evicted_bytes\": %" PRIu64 ",\n"
 		    "  \"served_bytes\": %" PRIu64 ",\n  \"daemon_resident_bytes\": %" PRIu64 ",\n",
-		    m.held, atomic_load(&fs->evicted_bytes), atomic_load(&fs->bytes_served),
-		    daemon_resident(fs));
+		    held, atomic_load(&fs->evicted_bytes), atomic_load(&fs->bytes_served),
+		    stats_daemon_resident(fs));
 }
 
 char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len)

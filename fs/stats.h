@@ -10,4 +10,7 @@
  * free(), or NULL when memory is short. */
 char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len);
 
+/* The daemon's own resident memory, bytes. */
+uint64_t stats_daemon_resident(const struct wloadfs *fs);
+
 #endif
