@@ -14,9 +14,8 @@ static const struct {
 	enum command_verb verb;
 	enum argument argument;
 } verbs[] = {
-	{"prefix", COMMAND_PREFIX, ARGUMENT_NEEDED},
-	{"key", COMMAND_KEY, ARGUMENT_NEEDED},
-	{"all", COMMAND_ALL, ARGUMENT_NONE},
+	{"prefix", COMMAND_PREFIX, ARGUMENT_NEEDED},	 {"key", COMMAND_KEY, ARGUMENT_NEEDED},
+	{"loaded", COMMAND_LOADED, ARGUMENT_NEEDED},	 {"all", COMMAND_ALL, ARGUMENT_NONE},
 	{"restore", COMMAND_RESTORE, ARGUMENT_OPTIONAL},
 };
 

@@ -6,6 +6,7 @@
  *
  *   prefix P      every tensor under P + "."; P is not empty
  *   key NAME      one tensor
+ *   loaded NAME   the same, of one that the client has read past the mount
  *   all           every tensor
  *   restore       brings every tensor back
  *   restore P     those under P + "."
@@ -14,7 +15,7 @@
 
 #include <stddef.h>
 
-enum command_verb { COMMAND_PREFIX, COMMAND_KEY, COMMAND_ALL, COMMAND_RESTORE };
+enum command_verb { COMMAND_PREFIX, COMMAND_KEY, COMMAND_LOADED, COMMAND_ALL, COMMAND_RESTORE };
 
 struct command {
 	enum command_verb verb;

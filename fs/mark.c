@@ -145,6 +145,11 @@ void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file)
 
 /* ---- many ---- */
 
+static bool is_one(enum command_verb verb)
+{
+	return verb == COMMAND_KEY || verb == COMMAND_LOADED;
+}
+
 static int resolve_prefix(const struct wloadfs *fs, const struct command *command,
 			  struct action *ret)
 {
@@ -165,7 +170,7 @@ static int resolve_prefix(const struct wloadfs *fs, const struct command *comman
 int mark_resolve(const struct wloadfs *fs, const struct command *command, struct action *ret)
 {
 	*ret = (struct action){.verb = command->verb};
-	if (command->verb == COMMAND_KEY)
+	if (is_one(command->verb))
 		return names_find(&fs->names, command->argument, command->argument_len, "",
 				  &ret->tensor) < 0
 			       ? -EINVAL
@@ -233,7 +238,7 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 {
 	LOCK_SCOPE(&fs->lock);
 
-	if (action->verb == COMMAND_KEY)
+	if (is_one(action->verb))
 		mark_one(fs, action, changed, action->tensor);
 	else
 		for (uint32_t rank = action->first; rank < action->end; rank++)

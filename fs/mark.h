@@ -16,7 +16,8 @@ void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file);
 int mark_open(struct wloadfs *fs, struct node file);
 void mark_release(struct wloadfs *fs, struct node file);
 
-/* A command, resolved: name ranks [first, end) for all but COMMAND_KEY, which has a tensor. */
+/* A command, resolved: name ranks [first, end) for all but COMMAND_KEY and COMMAND_LOADED, which
+ * have a tensor. */
 struct action {
 	enum command_verb verb;
 	uint32_t first, end;
