@@ -29,6 +29,7 @@ static const char help[] =
 	"                           kernel, or not at all), 'served' (by this daemon), 'auto'\n"
 	"    -o ranks=N             ranks/0 to ranks/N-1, a tree for each of N consumers: what\n"
 	"                           all have removed from theirs is consumed\n"
+	"    -o trace               keep who opened, read and consumed what, in .wload/trace\n"
 	"    -o max_threads=N       worker threads, 1 to 1024\n"
 	"    -o clone_fd            a /dev/fuse descriptor for each worker\n"
 	"    -o allow_other         other users may look (default_permissions is always on)\n"
@@ -56,6 +57,8 @@ static const struct fuse_opt table[] = {
 	OPTION("-V", version),
 	OPTION("--version", version),
 	OPTION("clone_fd", clone_fd),
+	OPTION("trace", trace),
+	OPTION("--trace", trace),
 	{"shards=%s", offsetof(struct cmdline, shards), 0},
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
 	{"max_threads=%s", offsetof(struct cmdline, threads), 0},
@@ -181,7 +184,7 @@ static int parse_shards(struct cmdline *cmdline, struct wload_error *err)
 			  cmdline->shards);
 }
 
-/* `shards=served` and `no_passthrough` are one thing. */
+/* `shards=served` and `no_passthrough` are one thing; what a trace is to see has to be served. */
 static int reconcile_passthrough(struct cmdline *cmdline, struct wload_error *err)
 {
 	bool *without = &cmdline->without[FEATURE_PASSTHROUGH];
@@ -189,6 +192,7 @@ static int reconcile_passthrough(struct cmdline *cmdline, struct wload_error *er
 	if (*without && cmdline->shards_mode == SHARDS_PASSTHROUGH)
 		return wload_fail(err, EINVAL, "shards=passthrough and no_passthrough contradict");
 	*without |= cmdline->shards_mode == SHARDS_SERVED;
+	*without |= cmdline->trace && cmdline->shards_mode == SHARDS_AUTO;
 	if (*without)
 		cmdline->shards_mode = SHARDS_SERVED;
 	return 0;

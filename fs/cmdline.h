@@ -20,7 +20,7 @@ struct cmdline {
 	char *ranks_text; /* of -o ranks= */
 	enum shards_mode shards_mode;
 	int foreground, debug, single_thread, help, version;
-	int clone_fd;
+	int clone_fd, trace;
 	bool without[FEATURES];	  /* -o no_… */
 	unsigned int max_threads; /* 0: chosen by the machine */
 	uint32_t ranks;		  /* 0: none */

@@ -16,6 +16,8 @@
 #include "fs/control.h"
 #include "fs/index.h"
 #include "fs/stats.h"
+#include "fs/trace_file.h"
+#include "fs/trace_report.h"
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
@@ -48,8 +50,9 @@ struct control_handle {
 	uint32_t who;			     /* in whose tree */
 	struct control_handle *next, **link; /* in fs->controls; under control_lock */
 	pthread_mutex_t lock;
-	struct text text; /* what reads give: the snapshot, or the counts; under lock */
-	size_t text_read; /* of the counts; under lock */
+	struct trace_cursor *cursor; /* of trace; under lock */
+	struct text text;	     /* what reads give: the snapshot, or the counts; under lock */
+	size_t text_read;	     /* of the counts; under lock */
 };
 
 /* index.jsonl's table, made at the first need. NULL when memory is short. */
@@ -113,6 +116,30 @@ static ssize_t read_index(struct wloadfs *fs, struct control_handle *handle, uin
 	return index ? index_read(fs, handle->who, index, offset, len, buf) : -ENOMEM;
 }
 
+/* What is told of the mount as a whole is in its root alone. */
+static bool is_traced_root(const struct wloadfs *fs, uint32_t who)
+{
+	return fs->trace && who == CLAIMS_ROOT;
+}
+
+/* As in /proc: making the text to measure it would take as long again. */
+static uint64_t size_unknown(const struct wloadfs *fs)
+{
+	(void)fs;
+	return 0;
+}
+
+static ssize_t read_trace(struct wloadfs *fs, struct control_handle *handle, uint64_t offset,
+			  size_t len, char *buf)
+{
+	LOCK_SCOPE(&handle->lock);
+
+	(void)offset;
+	if (!handle->cursor)
+		handle->cursor = trace_cursor_new(fs);
+	return handle->cursor ? trace_cursor_read(fs, handle->cursor, len, buf) : -ENOMEM;
+}
+
 static const struct control_kind kinds[CONTROL_FILE_COUNT] = {
 	[CONTROL_STATS] = {.name = "stats.json",
 			   .mode = 0444,
@@ -122,6 +149,17 @@ static const struct control_kind kinds[CONTROL_FILE_COUNT] = {
 			   .mode = 0444,
 			   .size = size_index,
 			   .read = read_index},
+	[CONTROL_TRACE] = {.name = "trace",
+			   .mode = 0444,
+			   .stream = true,
+			   .is_there = is_traced_root,
+			   .read = read_trace},
+	[CONTROL_TRACE_SUMMARY] = {.name = "trace-summary.json",
+				   .mode = 0444,
+				   .is_there = is_traced_root,
+				   .text = trace_report_lists,
+				   .size = size_unknown,
+				   .read = read_text},
 	[CONTROL_CONSUME] = {.name = "consume", .mode = 0600, .stream = true, .read = read_counts},
 };
 
@@ -162,6 +200,7 @@ uint64_t control_size(const struct wloadfs *fs, struct node file)
 
 static void free_handle(struct control_handle *handle)
 {
+	trace_cursor_free(handle->cursor);
 	text_free(&handle->text);
 	pthread_mutex_destroy(&handle->lock);
 	free(handle);
@@ -287,7 +326,7 @@ static int add_command(const struct wloadfs *fs, struct commands_job *job, const
 	if (r == 0)
 		r = mark_resolve(fs, &command, &job->action[job->count]);
 	if (r == 0)
-		job->count++;
+		job->action[job->count++].pid = fuse_req_ctx(job->req)->pid;
 	return r;
 }
 

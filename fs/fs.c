@@ -13,6 +13,7 @@
 #include "fs/index.h"
 #include "fs/ownfile.h"
 #include "fs/residency.h"
+#include "fs/trace.h"
 #include "fs/tree.h"
 
 /* statfs f_type of filesystems whose pages are their storage: nothing to evict (linux/magic.h). */
@@ -126,6 +127,7 @@ void fs_free(struct wloadfs *fs)
 	index_free(fs->index);
 	free_known(fs);
 	claims_free(&fs->claims);
+	trace_free(fs);
 	free(fs->own_open);
 	free(fs->shard_mode);
 	free(fs->shard_evictable);

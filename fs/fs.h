@@ -56,6 +56,7 @@ struct peak {
 };
 
 struct ahead;
+struct trace;
 struct evictor;
 struct control_handle;
 
@@ -70,6 +71,7 @@ struct wloadfs {
 	struct fuse_session *session;
 	struct evictor *evictor;
 	struct ahead *ahead; /* NULL where nothing is read ahead */
+	struct trace *trace; /* NULL without -o trace */
 
 	enum shards_mode shards_mode; /* as asked for */
 	uint32_t ranks;		      /* as asked for; 0: none */

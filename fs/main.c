@@ -20,6 +20,8 @@
 #include "fs/control.h"
 #include "fs/log.h"
 #include "fs/session.h"
+#include "fs/trace.h"
+#include "fs/trace_report.h"
 #include "loader/base/cleanup.h"
 #include "wloadfs/version.h"
 
@@ -93,11 +95,15 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 				feature_off(&fs.features, (enum feature)i, FEATURE_UNWANTED);
 		fs.wire.features = &fs.features;
 		r = fs_init(&fs, ckpt, at.st_dev, at.st_ino, warn, NULL, &err);
+		if (r == 0 && cmdline->trace && trace_start(&fs) < 0)
+			r = wload_fail(&err, ENOMEM, "out of memory for the trace");
 		/* Nothing may keep a folder busy that somebody wants to unmount. */
 		if (r == 0 && chdir("/") < 0)
 			r = wload_fail(&err, errno, "cannot change to '/': %s", strerror(errno));
 		if (r == 0)
 			r = session_run(&fs, cmdline, mountpoint, ready, &pipe_fd, &err);
+		if (r == 0)
+			trace_report_log(&fs);
 		fs_free(&fs);
 	}
 	if (r < 0)

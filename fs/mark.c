@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs/mark.h"
+#include "fs/trace.h"
 #include "loader/base/cleanup.h"
 #include "loader/checkpoint/names.h"
 
@@ -126,6 +127,8 @@ void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file)
 	}
 	pthread_mutex_lock(&fs->lock);
 	change = claims_drop(&fs->claims, file.who, file.index);
+	if (change != CLAIMS_SAME)
+		trace_unlink(fs, file, fuse_req_ctx(req)->pid);
 	pthread_mutex_unlock(&fs->lock);
 	*job = (struct tensor_job){.job.run = run_unlink,
 				   .req = req,
@@ -164,6 +167,7 @@ static int resolve_prefix(const struct wloadfs *fs, const struct command *comman
 		return -EINVAL;
 	memcpy(prefix + len, ".", 2);
 	wload_inventory_prefix(fs->inv, prefix, len + 1, &ret->first, &ret->end);
+	ret->prefix_len = (uint32_t)len;
 	return 0;
 }
 
@@ -200,6 +204,7 @@ static void mark_one(struct wloadfs *fs, struct action *action, struct changed *
 		    : claims_drop(&fs->claims, changed->who, tensor) == CLAIMS_SAME)
 		return;
 	action->changed++;
+	trace_change(fs, changed->who, action, tensor);
 	changed->bits[tensor / WORD_BITS] |= 1ull << tensor % WORD_BITS;
 }
 
@@ -245,6 +250,7 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
 	if (action->verb == COMMAND_RESTORE)
 		restore_folders(fs, changed->who, action);
+	trace_action(fs, changed->who, action);
 }
 
 /* The first changed tensor at or behind `from`; changed->tensors behind the last. */

@@ -22,6 +22,8 @@ struct action {
 	enum command_verb verb;
 	uint32_t first, end;
 	uint32_t tensor;
+	uint32_t prefix_len; /* bytes that the names begin with, their dot not counted; 0: none */
+	int32_t pid;	     /* who asked; set by the caller of mark_run() */
 	uint64_t changed; /* set by mark_run(): tensors that came or went in the claimant's tree */
 };
 

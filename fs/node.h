@@ -33,7 +33,14 @@ enum node_kind {
 	NODE_RANKS,    /* the folder ranks/ */
 };
 
-enum control_file { CONTROL_STATS, CONTROL_INDEX, CONTROL_CONSUME, CONTROL_FILE_COUNT };
+enum control_file {
+	CONTROL_STATS,
+	CONTROL_INDEX,
+	CONTROL_TRACE,
+	CONTROL_TRACE_SUMMARY,
+	CONTROL_CONSUME,
+	CONTROL_FILE_COUNT
+};
 
 struct node {
 	enum node_kind kind;

@@ -9,6 +9,7 @@
 
 #include "fs/mark.h"
 #include "fs/ops.h"
+#include "fs/trace.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
 #include "loader/base/cleanup.h"
@@ -67,11 +68,13 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct wloadfs *fs = fs_of(req);
 	struct fuse_entry_param entry;
-	struct node node;
+	struct node node = {0};
 	int r = tree_lookup(fs, node_from_id(parent), name, &node);
 
 	if (r == 0)
 		r = fill_entry(fs, node, &entry);
+	if (r == -ENOENT)
+		trace_missing(fs, node, fuse_req_ctx(req)->pid);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -101,6 +104,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct stat st;
 	int r = tree_stat(fs, node, fi != NULL, &st);
 
+	if (r == -ENOENT)
+		trace_missing(fs, node, fuse_req_ctx(req)->pid);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

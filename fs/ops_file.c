@@ -13,6 +13,7 @@
 #include "fs/ops.h"
 #include "fs/ownfile.h"
 #include "fs/peak.h"
+#include "fs/trace.h"
 #include "fs/view.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
@@ -48,10 +49,13 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 
 	if (r == 0)
 		r = mark_open(fs, node);
+	if (r == -ENOENT)
+		trace_missing(fs, node, fuse_req_ctx(req)->pid);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
+	trace_open(fs, node, fuse_req_ctx(req)->pid);
 	peak_touch(fs);
 	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
 	fi->keep_cache = !fi->direct_io;
@@ -182,6 +186,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		return;
 	}
 	atomic_fetch_add(&fs->bytes_served, (uint64_t)n);
+	trace_read(fs, node, fuse_req_ctx(req)->pid, (uint64_t)off, (uint64_t)n);
 	peak_touch(fs);
 	fuse_reply_buf(req, bytes, (size_t)n);
 }

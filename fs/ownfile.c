@@ -12,6 +12,7 @@
 
 #include "fs/ownfile.h"
 #include "fs/peak.h"
+#include "fs/trace.h"
 #include "loader/base/cleanup.h"
 
 /* Registers a file for passthrough. Returns its id, 0 where there is none, or -errno where the
@@ -116,6 +117,7 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 		fuse_reply_err(req, -r);
 		return;
 	}
+	trace_open(fs, (struct node){.kind = NODE_OWN, .index = index}, fuse_req_ctx(req)->pid);
 	peak_touch(fs);
 	atomic_fetch_add(backing_id ? &fs->passthrough_opens : &fs->served_opens, 1);
 	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice.

@@ -9,6 +9,7 @@
 #include "fs/ownfile.h"
 #include "fs/peak.h"
 #include "fs/stats.h"
+#include "fs/trace_report.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
 #include "wloadfs/version.h"
@@ -131,6 +132,7 @@ char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len)
 	add_counts(&text, fs, who);
 	add_claims(&text, fs, who);
 	add_memory(&text, fs);
+	trace_report_stats(fs, &text);
 	add_features(&text, fs);
 	text_printf(&text, "  \"kernel_protocol\": \"7.%" PRIu32 "\",\n  \"libfuse\": \"%s\"\n}\n",
 		    fs->wire.kernel_minor, fuse_pkgversion());

@@ -70,10 +70,8 @@ static bool alive(const struct wloadfs *fs, struct node folder, struct node *ret
 static int find_tensor(const struct wloadfs *fs, struct node folder, uint32_t tensor,
 		       enum node_kind kind, struct node *ret)
 {
-	if (fs_is_done(fs, folder.who, tensor))
-		return -ENOENT;
 	*ret = (struct node){.kind = kind, .index = tensor, .who = folder.who};
-	return 0;
+	return fs_is_done(fs, folder.who, tensor) ? -ENOENT : 0;
 }
 
 static struct node view_of_tree(struct node root, size_t view)

@@ -12,6 +12,8 @@
 
 /* Finds a name in a folder.
  *
+ * ret  set for what is consumed, too; else only on success
+ *
  * Returns 0, -ENOENT (also for what is consumed), -ENOTDIR, -ENAMETOOLONG over 255 bytes. */
 int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, struct node *ret);
 

@@ -10,7 +10,11 @@
  *                         rank R's view. The last claim on a tensor consumes it
  * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
  *                         "consumed_tensors", "consumed_bytes", "ranks" (N, 0 without), and
- *                         "rank" (R in a rank's folder, null at the root)
+ *                         "rank" (R in a rank's folder, null at the root). Bytes of the shards in
+ *                         the page cache: "resident_bytes" now, "peak_resident_bytes" the most that
+ *                         was counted; null: unknown. "trace" is null, or has "events", "dropped",
+ *                         "shard_reads_seen", and for each list of trace-summary.json
+ *                         {"tensors": N, "first": [names, 8 at most]} or null
  * MNT/.wload/layers.json  {"layers": [{"name": …, "tensors": N, "consumed_tensors": N, "bytes": N,
  *                           "consumed_bytes": N, "resident_bytes": N or null}, …]}, in disk order
  *                           of their first tensors; a layer is what tensors have in common up to
@@ -21,13 +25,17 @@
  *                         then one tensor a line, in disk order: {"name": …, "file": name as in
  *                           tensors/, "dtype": …, "shape": […], "shard": N, "offset": N,
  *                           "bytes": N, "state": "live"|"consumed"}
- * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `loaded NAME`, `all`,
- *                         `restore`, `restore P`; `loaded` is `key` of a tensor that the client
- *                         read, though not through the mount; P and NAME spelled as in tensors/
- * (escapes included). A read on the same descriptor gives one line for each command whose count was
- *                         not read yet: the number of tensors whose state changed. A bad line, an
- *                         empty prefix or an unknown key is EINVAL and nothing of that write is
- *                         done. A key that is already consumed counts 0.
+ * MNT/.wload/trace        with -o trace: JSON Lines, wloadfs(1) "TRACE"
+ * MNT/.wload/trace-summary.json  with -o trace: {"never_read": [names], "partly_read": …,
+ *                           "read_not_consumed": …, "consumed_unread": …, "reread": …,
+ *                           "missing": …}; null for what is not known
+ * MNT/.wload/consume      commands, one a line: `prefix P`, `key NAME`, `loaded NAME` (as key, of
+ *                         a tensor that the client has read past the mount: it counts as read in a
+ *                         trace), `all`, `restore`, `restore P`; P and NAME spelled as in tensors/
+ *                         (escapes included). A read on the same descriptor gives one line for each
+ *                         command whose count was not read yet: the number of tensors whose state
+ *                         changed. A bad line, an empty prefix or an unknown key is EINVAL and
+ *                         nothing of that write is done. A key that is already consumed counts 0.
  *
  * MNT/ranks/R/…           with -o ranks=N, R from 0 to N - 1: laid out like MNT, its own .wload/
  *                         included, but without ranks/. unlink() and commands there drop rank R's
