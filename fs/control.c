@@ -15,6 +15,8 @@
 #include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/index.h"
+#include "fs/layers_json.h"
+#include "fs/metrics.h"
 #include "fs/stats.h"
 #include "fs/trace_file.h"
 #include "fs/trace_report.h"
@@ -117,6 +119,12 @@ static ssize_t read_index(struct wloadfs *fs, struct control_handle *handle, uin
 }
 
 /* What is told of the mount as a whole is in its root alone. */
+static bool is_root(const struct wloadfs *fs, uint32_t who)
+{
+	(void)fs;
+	return who == CLAIMS_ROOT;
+}
+
 static bool is_traced_root(const struct wloadfs *fs, uint32_t who)
 {
 	return fs->trace && who == CLAIMS_ROOT;
@@ -149,6 +157,17 @@ static const struct control_kind kinds[CONTROL_FILE_COUNT] = {
 			   .mode = 0444,
 			   .size = size_index,
 			   .read = read_index},
+	[CONTROL_LAYERS] = {.name = "layers.json",
+			    .mode = 0444,
+			    .text = layers_json,
+			    .size = size_unknown,
+			    .read = read_text},
+	[CONTROL_METRICS] = {.name = "metrics",
+			     .mode = 0444,
+			     .is_there = is_root,
+			     .text = metrics_text,
+			     .size = size_unknown,
+			     .read = read_text},
 	[CONTROL_TRACE] = {.name = "trace",
 			   .mode = 0444,
 			   .stream = true,

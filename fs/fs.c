@@ -11,6 +11,7 @@
 #include "fs/control.h"
 #include "fs/fs.h"
 #include "fs/index.h"
+#include "fs/layer_runs.h"
 #include "fs/ownfile.h"
 #include "fs/residency.h"
 #include "fs/trace.h"
@@ -128,6 +129,9 @@ void fs_free(struct wloadfs *fs)
 	free_known(fs);
 	claims_free(&fs->claims);
 	trace_free(fs);
+	if (fs->layers)
+		layer_runs_free(fs->layers);
+	free(fs->layers);
 	free(fs->own_open);
 	free(fs->shard_mode);
 	free(fs->shard_evictable);

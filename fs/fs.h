@@ -56,6 +56,7 @@ struct peak {
 };
 
 struct ahead;
+struct layer_runs;
 struct trace;
 struct evictor;
 struct control_handle;
@@ -94,7 +95,8 @@ struct wloadfs {
 	_Atomic uint32_t registrations;			  /* of backing files, all so far */
 
 	pthread_mutex_t control_lock;
-	struct index_file *index; /* line table, made at its first look-up; under control_lock */
+	struct index_file *index;  /* line table, made at its first look-up; under control_lock */
+	struct layer_runs *layers; /* made at the first need; under control_lock */
 	struct control_handle *controls; /* the open ones; under control_lock */
 
 	struct peak peak;

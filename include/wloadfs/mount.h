@@ -15,16 +15,20 @@
  *                         was counted; null: unknown. "trace" is null, or has "events", "dropped",
  *                         "shard_reads_seen", and for each list of trace-summary.json
  *                         {"tensors": N, "first": [names, 8 at most]} or null
- * MNT/.wload/layers.json  {"layers": [{"name": …, "tensors": N, "consumed_tensors": N, "bytes": N,
- *                           "consumed_bytes": N, "resident_bytes": N or null}, …]}, in disk order
- *                           of their first tensors; a layer is what tensors have in common up to
- *                           the first number in their names, else their module
  * MNT/.wload/index.jsonl  first line: {"checkpoint": PATH, "file": NAME or null, "tensors": N,
  *                           "shards": [{"name": …, "path": …, "dev": N, "ino": N, "bytes": N,
  *                           "mtime_ns": N}, …]}
  *                         then one tensor a line, in disk order: {"name": …, "file": name as in
  *                           tensors/, "dtype": …, "shape": […], "shard": N, "offset": N,
  *                           "bytes": N, "state": "live"|"consumed"}
+ * MNT/.wload/layers.json  {"layers": [{"name": "model.layers.0", "tensors": N,
+ *                           "consumed_tensors": N, "bytes": N, "consumed_bytes": N,
+ *                           "resident_bytes": N or null}, …]}, in disk order of their first
+ *                           tensors. A tensor's layer is its name up to and including its first
+ *                           dot-component that is a number; else its name without the last
+ *                           component; of a name without dots, itself. resident_bytes counts whole
+ *                           pages; one at the border of two layers counts for both. null: unknown
+ * MNT/.wload/metrics      Prometheus text format 0.0.4 (the root's alone, as the next two)
  * MNT/.wload/trace        with -o trace: JSON Lines, wloadfs(1) "TRACE"
  * MNT/.wload/trace-summary.json  with -o trace: {"never_read": [names], "partly_read": …,
  *                           "read_not_consumed": …, "consumed_unread": …, "reread": …,

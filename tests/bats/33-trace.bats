@@ -443,6 +443,7 @@ wloadfs: trace: 1 tensor looked for after consumption: 'lm_head.weight'"
 	for _ in {1..10}; do
 		jq -c . "$MNT/.wload/trace" >/dev/null
 		jq -c .trace "$MNT/.wload/stats.json" "$MNT/.wload/trace-summary.json" >/dev/null
+		cat "$MNT/.wload/metrics" "$MNT/.wload/layers.json" >/dev/null
 	done
 	wait "${pids[@]}"
 	control 'restore\n'
