@@ -11,50 +11,40 @@
 #include "loader/base/cleanup.h"
 #include "loader/pipeline/reads.h"
 
-static size_t count_wants(const struct wload_plan *plan)
+static struct reads_want planned(const struct reads *reads, uint64_t ref)
 {
-	size_t n = 0;
+	uint32_t param = (uint32_t)(ref >> 32);
+	const struct wload_source *source =
+		&wload_plan_param(reads->plan, param)->sources[(uint32_t)ref];
+	struct wload_tensor t = wload_inventory_tensor(reads->inv, source->tensor);
 
-	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		n += wload_plan_param(plan, p)->source_count;
-	return n;
+	return (struct reads_want){.file_offset = t.offset + source->src_offset,
+				   .bytes = source->bytes,
+				   .dst_offset = source->dst_offset,
+				   .shard = t.shard,
+				   .param = param,
+				   .rows = source->rows,
+				   .stride = source->src_stride};
 }
 
-int reads_build(const struct wload_inventory *inv, const struct wload_plan *plan,
-		uint32_t batch_bytes, struct reads *ret_reads, struct wload_error *err)
+static struct reads_want want_of(const struct reads *reads, uint64_t ref)
 {
-	size_t total = count_wants(plan), n = 0;
-	struct reads_want *wants = calloc(total ? total : 1, sizeof(*wants));
+	struct reads_want want = reads->given ? reads->given[ref] : planned(reads, ref);
 
-	if (!wants)
-		return wload_fail(err, ENOMEM, "no memory for %zu reads", total);
-	for (uint32_t p = 0; p < wload_plan_count(plan); p++) {
-		const struct wload_param *param = wload_plan_param(plan, p);
-
-		for (uint32_t s = 0; s < param->source_count; s++) {
-			const struct wload_source *source = &param->sources[s];
-			struct wload_tensor t = wload_inventory_tensor(inv, source->tensor);
-
-			if (source->bytes == 0)
-				continue;
-			wants[n++] =
-				(struct reads_want){.file_offset = t.offset + source->src_offset,
-						    .bytes = source->bytes,
-						    .dst_offset = source->dst_offset,
-						    .shard = t.shard,
-						    .param = p,
-						    .rows = source->rows,
-						    .stride = source->src_stride};
-		}
-	}
-	reads_of(wants, n, batch_bytes, ret_reads);
-	return 0;
+	/* pieces without gaps are one */
+	if (want.rows == 0 || want.stride == want.bytes / want.rows)
+		want.rows = 1;
+	return want;
 }
 
-static int by_place(const void *left, const void *right)
+/* The want at a place in the order. */
+static struct reads_want want_at(const struct reads *reads, size_t i)
 {
-	const struct reads_want *a = left, *b = right;
+	return want_of(reads, reads->order[i]);
+}
 
+static int compare(const struct reads_want *a, const struct reads_want *b)
+{
 	if (a->shard != b->shard)
 		return a->shard < b->shard ? -1 : 1;
 	if (a->file_offset != b->file_offset)
@@ -64,11 +54,22 @@ static int by_place(const void *left, const void *right)
 	return (a->dst_offset > b->dst_offset) - (a->dst_offset < b->dst_offset);
 }
 
-static bool are_sorted(const struct reads_want *wants, size_t count)
+static int by_place(const void *left, const void *right, void *ctx)
 {
-	for (size_t i = 1; i < count; i++)
-		if (by_place(&wants[i - 1], &wants[i]) > 0)
+	struct reads_want a = want_of(ctx, *(const uint64_t *)left);
+	struct reads_want b = want_of(ctx, *(const uint64_t *)right);
+
+	return compare(&a, &b);
+}
+
+static bool are_sorted(const struct reads *reads)
+{
+	for (size_t i = 1; i < reads->count; i++) {
+		struct reads_want before = want_at(reads, i - 1), want = want_at(reads, i);
+
+		if (compare(&before, &want) > 0)
 			return false;
+	}
 	return true;
 }
 
@@ -86,39 +87,88 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t count_bytes(const struct reads *reads)
 {
 	uint64_t sum = 0, at = 0;
+	struct reads_want before = {0};
 
 	for (size_t i = 0; i < reads->count; i++) {
-		const struct reads_want *want = &reads->wants[i];
+		struct reads_want want = want_at(reads, i);
 
-		if (i == 0 || want->shard != want[-1].shard || want[-1].rows > 1)
+		if (i == 0 || want.shard != before.shard || before.rows > 1)
 			at = 0;
-		if (want->rows > 1) {
-			sum += want->bytes;
-		} else if (end_of(want) > at) {
-			sum += end_of(want) - (want->file_offset > at ? want->file_offset : at);
-			at = end_of(want);
+		if (want.rows > 1) {
+			sum += want.bytes;
+		} else if (end_of(&want) > at) {
+			sum += end_of(&want) - (want.file_offset > at ? want.file_offset : at);
+			at = end_of(&want);
 		}
+		before = want;
 	}
 	return sum;
 }
 
-void reads_of(struct reads_want *wants, size_t count, uint32_t batch_bytes, struct reads *ret_reads)
+/* Puts the order in order. */
+static void arrange(struct reads *reads)
 {
-	assert(batch_bytes >= 16 && (batch_bytes & (batch_bytes - 1)) == 0 &&
-	       batch_bytes <= (uint32_t)1 << 30);
-	for (size_t i = 0; i < count; i++)
-		if (wants[i].rows == 0 || wants[i].stride == wants[i].bytes / wants[i].rows)
-			wants[i].rows = 1; /* pieces without gaps are one */
+	assert(reads->batch_bytes >= 16 && (reads->batch_bytes & (reads->batch_bytes - 1)) == 0 &&
+	       reads->batch_bytes <= (uint32_t)1 << 30);
 	/* Sorting takes as much memory again, and wants mostly come in order. */
-	if (!are_sorted(wants, count))
-		qsort(wants, count, sizeof(*wants), by_place);
-	*ret_reads = (struct reads){.wants = wants, .count = count, .batch_bytes = batch_bytes};
-	ret_reads->read_bytes = count_bytes(ret_reads);
+	if (!are_sorted(reads))
+		qsort_r(reads->order, reads->count, sizeof(*reads->order), by_place, reads);
+	reads->read_bytes = count_bytes(reads);
+}
+
+static int allocate(struct reads *reads, size_t count, struct wload_error *err)
+{
+	reads->order = calloc(count ? count : 1, sizeof(*reads->order));
+	return reads->order ? 0 : wload_fail(err, ENOMEM, "no memory for %zu reads", count);
+}
+
+static size_t count_sources(const struct wload_plan *plan)
+{
+	size_t n = 0;
+
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
+		n += wload_plan_param(plan, p)->source_count;
+	return n;
+}
+
+int reads_build(const struct wload_inventory *inv, const struct wload_plan *plan,
+		uint32_t batch_bytes, struct reads *ret_reads, struct wload_error *err)
+{
+	struct reads reads = {.inv = inv, .plan = plan, .batch_bytes = batch_bytes};
+	int r = allocate(&reads, count_sources(plan), err);
+
+	if (r < 0)
+		return r;
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++) {
+		const struct wload_param *param = wload_plan_param(plan, p);
+
+		for (uint32_t s = 0; s < param->source_count; s++)
+			if (param->sources[s].bytes)
+				reads.order[reads.count++] = (uint64_t)p << 32 | s;
+	}
+	arrange(&reads);
+	*ret_reads = reads;
+	return 0;
+}
+
+int reads_of(const struct reads_want *wants, size_t count, uint32_t batch_bytes,
+	     struct reads *ret_reads, struct wload_error *err)
+{
+	struct reads reads = {.given = wants, .count = count, .batch_bytes = batch_bytes};
+	int r = allocate(&reads, count, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++)
+		reads.order[i] = i;
+	arrange(&reads);
+	*ret_reads = reads;
+	return 0;
 }
 
 void reads_free(struct reads *reads)
 {
-	free(reads->wants);
+	free(reads->order);
 	*reads = (struct reads){0};
 }
 
@@ -131,32 +181,32 @@ void reads_batch_free(struct reads_batch *batch)
 struct reads_walk reads_walk(const struct reads *reads)
 {
 	return (struct reads_walk){.reads = reads,
-				   .at = reads->count ? reads->wants[0].file_offset : 0};
+				   .at = reads->count ? want_at(reads, 0).file_offset : 0};
 }
 
-/* Does want i belong to the run that is being walked? */
-static bool in_run(const struct reads_walk *w, size_t i)
+/* Gives want i, if it belongs to the run that is being walked. */
+static bool in_run(const struct reads_walk *w, size_t i, struct reads_want *ret)
 {
-	const struct reads *reads = w->reads;
-
-	return i < reads->count && reads->wants[i].rows == 1 &&
-	       reads->wants[i].shard == reads->wants[w->open].shard;
+	if (i >= w->reads->count)
+		return false;
+	*ret = want_at(w->reads, i);
+	return ret->rows == 1 && ret->shard == want_at(w->reads, w->open).shard;
 }
 
 /* Where the batch at `at` ends: at the first byte that nobody wants, where there are too many
  * places, or at limit. */
 static uint64_t wanted_until(const struct reads_walk *w, uint64_t limit)
 {
-	const struct reads_want *wants = w->reads->wants;
+	struct reads_want want;
 	uint64_t end = w->at;
 
-	for (size_t i = w->open; in_run(w, i) && end < limit; i++) {
-		if (wants[i].file_offset > end)
+	for (size_t i = w->open; in_run(w, i, &want) && end < limit; i++) {
+		if (want.file_offset > end)
 			break;
-		if (i - w->open >= READS_PLACES_MAX && wants[i].file_offset > w->at)
-			return least(end, wants[i].file_offset);
-		if (end_of(&wants[i]) > end)
-			end = end_of(&wants[i]);
+		if (i - w->open >= READS_PLACES_MAX && want.file_offset > w->at)
+			return least(end, want.file_offset);
+		if (end_of(&want) > end)
+			end = end_of(&want);
 	}
 	return least(end, limit);
 }
@@ -179,20 +229,20 @@ static int add_place(struct reads_batch *batch, const struct reads_want *want, u
 static int add_places(struct reads_batch *batch, const struct reads_walk *w, uint64_t end)
 {
 	uint64_t covered = w->at;
+	struct reads_want want;
 
-	for (size_t i = w->open; in_run(w, i); i++) {
-		const struct reads_want *want = &w->reads->wants[i];
-		uint64_t from = want->file_offset > w->at ? want->file_offset : w->at;
-		uint64_t until = least(end_of(want), end);
+	for (size_t i = w->open; in_run(w, i, &want); i++) {
+		uint64_t from = want.file_offset > w->at ? want.file_offset : w->at;
+		uint64_t until = least(end_of(&want), end);
 
-		if (want->file_offset >= end)
+		if (want.file_offset >= end)
 			break;
 		if (until <= w->at)
 			continue;
 		batch->exact &= from == covered;
 		covered = until;
-		if (add_place(batch, want, from, until,
-			      want->dst_offset + (from - want->file_offset)) < 0)
+		if (add_place(batch, &want, from, until,
+			      want.dst_offset + (from - want.file_offset)) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -202,7 +252,7 @@ static void begin_batch(struct reads_batch *batch, const struct reads_walk *w, u
 {
 	batch->file_offset = w->at;
 	batch->bytes = (uint32_t)(end - w->at);
-	batch->shard = w->reads->wants[w->open].shard;
+	batch->shard = want_at(w->reads, w->open).shard;
 	batch->rows = 1;
 	batch->stride = 0;
 	batch->exact = true;
@@ -221,24 +271,26 @@ static void open_next(struct reads_walk *w)
 	w->open++;
 	w->row = 0;
 	if (w->open < w->reads->count)
-		w->at = w->reads->wants[w->open].file_offset;
+		w->at = want_at(w->reads, w->open).file_offset;
 }
 
 /* Goes to the next wanted byte at or behind `at`. */
 static void advance(struct reads_walk *w)
 {
 	size_t next = w->open;
+	struct reads_want want;
+	bool more;
 
-	while (in_run(w, next) && end_of(&w->reads->wants[next]) <= w->at)
+	while ((more = in_run(w, next, &want)) && end_of(&want) <= w->at)
 		next++;
-	if (!in_run(w, next)) {
+	if (!more) {
 		w->open = next - 1;
 		open_next(w);
 		return;
 	}
 	w->open = next;
-	if (w->reads->wants[next].file_offset > w->at)
-		w->at = w->reads->wants[next].file_offset;
+	if (want.file_offset > w->at)
+		w->at = want.file_offset;
 }
 
 static int next_of_run(struct reads_walk *w, struct reads_batch *batch)
@@ -256,7 +308,7 @@ static int next_of_run(struct reads_walk *w, struct reads_batch *batch)
 /* A piece that is too long for a batch of whole pieces: part of it. */
 static int next_of_piece(struct reads_walk *w, struct reads_batch *batch, uint64_t piece)
 {
-	const struct reads_want *want = &w->reads->wants[w->open];
+	const struct reads_want opened = want_at(w->reads, w->open), *want = &opened;
 	uint64_t begin = want->file_offset + w->row * want->stride;
 	uint64_t end = least(begin + piece, limit_of(w));
 
@@ -276,7 +328,7 @@ static int next_of_piece(struct reads_walk *w, struct reads_batch *batch, uint64
 /* As many whole pieces as fit. Slots have room for blocks that stick out at both ends. */
 static int next_of_rows(struct reads_walk *w, struct reads_batch *batch)
 {
-	const struct reads_want *want = &w->reads->wants[w->open];
+	const struct reads_want opened = want_at(w->reads, w->open), *want = &opened;
 	uint64_t piece = want->bytes / want->rows;
 	uint64_t room = w->reads->batch_bytes - w->reads->batch_bytes / 8, rows;
 
@@ -300,6 +352,6 @@ int reads_next(struct reads_walk *walk, struct reads_batch *batch)
 {
 	if (walk->open >= walk->reads->count)
 		return 0;
-	return walk->reads->wants[walk->open].rows > 1 ? next_of_rows(walk, batch)
-						       : next_of_run(walk, batch);
+	return want_at(walk->reads, walk->open).rows > 1 ? next_of_rows(walk, batch)
+							 : next_of_run(walk, batch);
 }

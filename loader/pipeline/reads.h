@@ -72,24 +72,30 @@ static inline uint32_t reads_batch_piece(const struct reads_batch *batch)
 
 void reads_batch_free(struct reads_batch *batch);
 
+/* Wants are worked out of the plan when they are looked at: 8 bytes each are kept, their order,
+ * where a checkpoint has 180,364. */
 struct reads {
-	struct reads_want *wants; /* sorted; owned */
+	uint64_t *order; /* owned */
 	size_t count;
+	const struct wload_inventory *inv;
+	const struct wload_plan *plan;	/* order: parameter << 32 | source */
+	const struct reads_want *given; /* order: index; NULL with a plan */
 	uint32_t batch_bytes;
 	uint64_t read_bytes; /* wanted bytes of all batches */
 };
 
 /* Every range that a plan's parameters want, empty ones left out, made ready to be walked.
  *
+ * inv, plan    borrowed until reads_free()
  * batch_bytes  largest batch; a power of two from 16 to 1 GiB
  *
  * Returns 0 or -ENOMEM. ret_reads is to be given to reads_free(). */
 int reads_build(const struct wload_inventory *inv, const struct wload_plan *plan,
 		uint32_t batch_bytes, struct reads *ret_reads, struct wload_error *err);
 
-/* The same of given wants, none of them empty; takes them over (malloc()ed). */
-void reads_of(struct reads_want *wants, size_t count, uint32_t batch_bytes,
-	      struct reads *ret_reads);
+/* The same of given wants, none of them empty; borrowed as a plan is. */
+int reads_of(const struct reads_want *wants, size_t count, uint32_t batch_bytes,
+	     struct reads *ret_reads, struct wload_error *err);
 
 void reads_free(struct reads *reads);
 
