@@ -79,11 +79,11 @@ model.norm'
 	make_tiny tiny-llama "$CKPT"
 	sync "$CKPT"/*
 	wl_mount "$CKPT" "$MNT"
-	bytes=$(layer model.layers.1 bytes)
-	# Again, where the machine was short of memory meanwhile.
-	wait_until 'cat "$T"/model.layers.1.* >/dev/null
-		resident=$(layer model.layers.1 resident_bytes)
-		[ "$resident" -ge "$bytes" ]'
+	bytes=$(layer model.layers.1 bytes) resident=0
+	# Again, where the machine took some by itself meanwhile.
+	wait_until "cat '$T'/model.layers.1.* >/dev/null
+		resident=\$(layer model.layers.1 resident_bytes)
+		[ \"\$resident\" -ge '$bytes' ]"
 	# A page at each border may be a neighbour's as well.
 	assert [ "$resident" -le $((bytes + 8192)) ]
 	rm "$T/model.layers.1.mlp.up_proj.weight"
@@ -179,7 +179,8 @@ model.norm'
 	control 'all\n'
 	assert_equal "$(stats_field resident_bytes)" 0
 	# Counted before the first eviction: nothing was asked meanwhile.
-	assert [ "$(stats_field peak_resident_bytes)" -ge "$(stats_field bytes)" ]
+	most=$(($(stats_field bytes) * 9 / 10)) # the machine may take some by itself
+	assert [ "$(stats_field peak_resident_bytes)" -ge "$most" ]
 	wl_umount "$MNT"
 }
 
@@ -195,7 +196,8 @@ model.norm'
 	sleep 2.5
 	vmtouch -qe "$CKPT/model.safetensors"
 	assert_equal "$("$PROBE" resident "$CKPT/model.safetensors")" 0
-	assert [ "$(stats_field peak_resident_bytes)" -ge "$(stats_field bytes)" ]
+	most=$(($(stats_field bytes) * 9 / 10)) # the machine may take some by itself
+	assert [ "$(stats_field peak_resident_bytes)" -ge "$most" ]
 	exec 7<&-
 	wl_umount "$MNT"
 }
