@@ -84,9 +84,7 @@ assert_ends() {
 		script -qec "stty rows 50 cols 100; '$WLOAD' stats '$MNT' --watch --interval 0.1" \
 		/dev/null </dev/null >"$SEEN" 2>&1 || true
 	run -0 grep -c $'\e\\[J\e\\[[0-9]*A' "$SEEN"
-	if [ -e "$MNT/.wload/layers.json" ]; then
-		run -0 grep -c '^model.layers.1 .*\[[#=]*\]      9 left' "$SEEN"
-	fi
+	run -0 grep -c '^model.layers.1 .*\[[#=]*\]      9 left' "$SEEN"
 	wl_umount "$MNT"
 }
 
