@@ -31,7 +31,7 @@
 struct control_kind {
 	const char *name;
 	mode_t mode;
-	bool stream; /* read from where the last read ended, whatever the offset */
+	bool stream; /* nobody may seek */
 
 	/* Whether a tree of the mount has it; NULL: each. */
 	bool (*is_there)(const struct wloadfs *fs, uint32_t who);
@@ -137,6 +137,8 @@ static uint64_t size_unknown(const struct wloadfs *fs)
 	return 0;
 }
 
+/* Goes on where the descriptor's last read ended, whatever the offset; yet seeking is no error, for
+ * head(1) gives back what it read too much. */
 static ssize_t read_trace(struct wloadfs *fs, struct control_handle *handle, uint64_t offset,
 			  size_t len, char *buf)
 {
@@ -170,7 +172,6 @@ static const struct control_kind kinds[CONTROL_FILE_COUNT] = {
 			     .read = read_text},
 	[CONTROL_TRACE] = {.name = "trace",
 			   .mode = 0444,
-			   .stream = true,
 			   .is_there = is_traced_root,
 			   .read = read_trace},
 	[CONTROL_TRACE_SUMMARY] = {.name = "trace-summary.json",
