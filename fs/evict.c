@@ -67,18 +67,23 @@ static void note_held(struct wloadfs *fs, uint32_t shard, uint64_t left)
 	uint64_t before = 0;
 
 	atomic_compare_exchange_strong(&fs->held_bytes[shard], &before, left);
+	evict_later(fs, shard);
+}
+
+void evict_later(struct wloadfs *fs, uint32_t shard)
+{
 	if (!atomic_exchange(&fs->recheck[shard], true))
 		evictor_wake(fs);
 }
 
-void evict_tensor(struct wloadfs *fs, uint32_t tensor)
+/* The pages that a consumed tensor and its consumed neighbours leave to nobody. */
+static struct page_range dead_around(struct wloadfs *fs, uint32_t tensor)
 {
 	struct wload_tensor t = wload_inventory_tensor(fs->inv, tensor);
 	struct shard_extent extent = extent_of(fs, t.shard);
 	struct page_range dead = {0, 0};
-	uint64_t left;
+	LOCK_SCOPE(&fs->lock);
 
-	pthread_mutex_lock(&fs->lock);
 	if (fs_is_consumed(fs, tensor)) {
 		struct consumed_run run =
 			consumed_run_around(&fs->claims.consumed, tensor, extent.first, extent.end);
@@ -86,10 +91,29 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 		dead = consumed_dead_pages(&fs->claims.consumed, run, &extent, fs->page_bytes);
 		dead = consumed_near(dead, &t, FOLIO_BYTES_MAX, fs->page_bytes);
 	}
-	pthread_mutex_unlock(&fs->lock);
-	left = drop(fs, t.shard, dead);
+	if (dead.lo < dead.hi)
+		atomic_store(&fs->served.dead[t.shard], true);
+	return dead;
+}
+
+void evict_tensor(struct wloadfs *fs, uint32_t tensor)
+{
+	uint32_t shard = wload_inventory_tensor(fs->inv, tensor).shard;
+	uint64_t left = drop(fs, shard, dead_around(fs, tensor));
+
 	if (left)
-		note_held(fs, t.shard, left);
+		note_held(fs, shard, left);
+}
+
+void evict_served(struct wloadfs *fs, uint32_t tensor)
+{
+	uint32_t shard = wload_inventory_tensor(fs->inv, tensor).shard;
+	struct page_range dead;
+
+	if (!served_any(fs, shard))
+		return;
+	dead = dead_around(fs, tensor);
+	served_invalidate(fs, shard, dead.lo, dead.hi);
 }
 
 void evict_shard(struct wloadfs *fs, uint32_t shard)
@@ -111,6 +135,9 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 		pthread_mutex_unlock(&fs->lock);
 		if (!more)
 			break;
+		if (dead.lo < dead.hi)
+			atomic_store(&fs->served.dead[shard], true);
+		served_invalidate(fs, shard, dead.lo, dead.hi);
 		left += drop(fs, shard, dead);
 		from = run.end;
 	}

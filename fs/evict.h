@@ -4,10 +4,11 @@
 
 /* Eviction of consumed tensors: which kernel caches hold them, and in which order they are cleared.
  *
- * Two caches: the shard's own pages (residency.h), and the FUSE pages of the tensor's inodes, where
- * somebody mapped them. Invalidating FUSE pages waits for READs in flight, and a READ needs one of
- * our workers: done by a worker, it can deadlock. So there is one thread beside them, the evictor,
- * which invalidates, drops, and only then sends the reply that the worker left to it. */
+ * Two caches: the shard's own pages (residency.h), and the FUSE pages of the tensor's inodes and of
+ * served shards (served.h), where somebody mapped them. Invalidating FUSE pages waits for READs in
+ * flight, and a READ needs one of our workers: done by a worker, it can deadlock. So there is one
+ * thread beside them, the evictor, which invalidates, drops, and only then sends the reply that the
+ * worker left to it. */
 
 #include "fs/fs.h"
 
@@ -15,7 +16,8 @@
  * thread. */
 void evict_tensor(struct wloadfs *fs, uint32_t tensor);
 
-/* The same for every consumed run of a shard; updates its held bytes. Any thread. */
+/* The same for every consumed run of a shard, with the FUSE pages that its readers have of it
+ * (served.h); updates its held bytes. Evictor only. */
 void evict_shard(struct wloadfs *fs, uint32_t shard);
 
 /* Makes the kernel ask again for the attributes of a tensor's inodes, in every tree: it may know
@@ -29,6 +31,12 @@ void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor);
 
 /* What the kernel was told of a tensor's inodes in the same trees: enum tensor_seen bits. */
 uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor);
+
+/* Unmaps and drops what evict_tensor() would, from the inodes of its shard. Evictor only. */
+void evict_served(struct wloadfs *fs, uint32_t tensor);
+
+/* Has the evictor drop the consumed runs of a shard again, within a second. Any thread. */
+void evict_later(struct wloadfs *fs, uint32_t shard);
 
 /* A piece of work for the evictor. Embedded in what it works on; run() owns it from then on. */
 struct evictor_job {

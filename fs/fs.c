@@ -74,6 +74,7 @@ static void free_known(struct wloadfs *fs)
 static int allocate(struct wloadfs *fs)
 {
 	size_t shards = wload_checkpoint_shard_count(fs->ckpt) + 1;
+	int r;
 
 	fs->own_open = calloc(fs->own.count, sizeof(*fs->own_open));
 	fs->shard_mode = calloc(shards, sizeof(*fs->shard_mode));
@@ -83,7 +84,8 @@ static int allocate(struct wloadfs *fs)
 	if (!fs->own_open || !fs->shard_mode || !fs->shard_evictable || !fs->held_bytes ||
 	    !fs->recheck || claims_init(&fs->claims, fs->inv, fs->ranks) < 0)
 		return -ENOMEM;
-	return allocate_known(fs);
+	r = served_init(&fs->served, &fs->own, wload_checkpoint_shard_count(fs->ckpt));
+	return r < 0 ? r : allocate_known(fs);
 }
 
 int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t skip_ino,
@@ -132,6 +134,7 @@ void fs_free(struct wloadfs *fs)
 	if (fs->layers)
 		layer_runs_free(fs->layers);
 	free(fs->layers);
+	served_free(&fs->served);
 	free(fs->own_open);
 	free(fs->shard_mode);
 	free(fs->shard_evictable);

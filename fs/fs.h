@@ -14,6 +14,7 @@
 #include "fs/modules.h"
 #include "fs/names.h"
 #include "fs/own.h"
+#include "fs/served.h"
 #include "fs/wire.h"
 #include "wloadfs/checkpoint.h"
 
@@ -93,6 +94,7 @@ struct wloadfs {
 	_Atomic bool passthrough_tried;			  /* with a shard */
 	_Atomic uint32_t passthrough_opens, served_opens; /* of the checkpoint's own files */
 	_Atomic uint32_t registrations;			  /* of backing files, all so far */
+	struct served served;
 
 	pthread_mutex_t control_lock;
 	struct index_file *index;  /* line table, made at its first look-up; under control_lock */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Consumption: marking, then clearing every cache, then the reply (evict.h says why in this order).
  *
- * A tensor that was never opened can have no FUSE pages, so the worker answers for it itself; one
- * that was goes to the evictor. open() and unlink() may race: open counts itself first and then
- * looks whether the tensor is consumed, unlink consumes first and then looks at the count, so that
- * at least one of them sees the other. */
+ * A tensor that was never opened, in a shard that nobody opened served, can have no FUSE pages, so
+ * the worker answers for it itself; any other goes to the evictor. open() and unlink() may race:
+ * open counts itself first and then looks whether the tensor is consumed, unlink consumes first and
+ * then looks at the count, so that at least one of them sees the other. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -54,8 +54,10 @@ struct tensor_job {
 static void evict_gone(struct wloadfs *fs, const struct tensor_job *gone)
 {
 	evict_mapped(fs, gone->consumed ? CLAIMS_ROOT : gone->file.who, gone->file.index);
-	if (gone->consumed)
+	if (gone->consumed) {
+		evict_served(fs, gone->file.index);
 		evict_tensor(fs, gone->file.index);
+	}
 }
 
 static void run_clean(struct wloadfs *fs, struct evictor_job *job)
@@ -116,6 +118,13 @@ static void run_unlink(struct wloadfs *fs, struct evictor_job *job)
 	free(gone);
 }
 
+/* May the kernel have FUSE pages of it, by its own files or by its shard's? */
+static bool may_have_pages(const struct wloadfs *fs, uint32_t tensor)
+{
+	return evict_seen(fs, CLAIMS_ROOT, tensor) & SEEN_OPEN ||
+	       served_any(fs, wload_inventory_tensor(fs->inv, tensor).shard);
+}
+
 void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file)
 {
 	struct tensor_job *job = malloc(sizeof(*job));
@@ -134,14 +143,18 @@ void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file)
 				   .req = req,
 				   .file = file,
 				   .consumed = change == CLAIMS_CONSUMED};
-	if (change != CLAIMS_SAME && evict_seen(fs, CLAIMS_ROOT, file.index) & SEEN_OPEN) {
+	if (change != CLAIMS_SAME && may_have_pages(fs, file.index)) {
 		evictor_push(fs, &job->job);
 		return;
 	}
 	if (change != CLAIMS_SAME)
 		evict_attributes(fs, file.index);
-	if (change == CLAIMS_CONSUMED)
+	if (change == CLAIMS_CONSUMED) {
 		evict_tensor(fs, file.index);
+		/* Its shard was opened meanwhile. */
+		if (may_have_pages(fs, file.index))
+			evict_later(fs, wload_inventory_tensor(fs->inv, file.index).shard);
+	}
 	fuse_reply_err(req, change == CLAIMS_SAME ? ENOENT : 0);
 	free(job);
 }
@@ -302,8 +315,10 @@ static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, 
 	if (count > SHARD_FROM_TENSORS)
 		evict_shard(fs, shard);
 	else
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < count; i++) {
+			evict_served(fs, few[i]);
 			evict_tensor(fs, few[i]);
+		}
 }
 
 int mark_run(struct wloadfs *fs, uint32_t who, struct action *actions, size_t count)

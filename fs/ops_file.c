@@ -160,6 +160,15 @@ static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset
 	return n;
 }
 
+static ssize_t read_own(struct wloadfs *fs, uint32_t entry, uint64_t offset, size_t size, char *buf)
+{
+	ssize_t n = io_read_at(ownfile_fd(fs, entry), buf, size, offset);
+
+	if (n > 0)
+		served_after_read(fs, entry, offset, (uint64_t)n);
+	return n;
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct wloadfs *fs = fs_of(req);
@@ -178,7 +187,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	if (!buffer)
 		n = -ENOMEM;
 	else if (node.kind == NODE_OWN)
-		n = io_read_at(ownfile_fd(fs, node.index), buffer->buf, size, (uint64_t)off);
+		n = read_own(fs, node.index, (uint64_t)off, size, buffer->buf);
 	else
 		n = read_tensor(fs, node, (uint64_t)off, size, buffer, &bytes);
 	if (n < 0) {

@@ -120,6 +120,8 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 	trace_open(fs, (struct node){.kind = NODE_OWN, .index = index}, fuse_req_ctx(req)->pid);
 	peak_touch(fs);
 	atomic_fetch_add(backing_id ? &fs->passthrough_opens : &fs->served_opens, 1);
+	if (!backing_id)
+		served_opened(fs, index);
 	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice.
 	 * Only a shard's pages may outlive its handles: small files can be edited beside the mount.
 	 */
