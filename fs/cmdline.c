@@ -3,13 +3,16 @@
  * works; what is not ours goes on to libfuse and the kernel. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/budget.h"
 #include "fs/cmdline.h"
 #include "fs/log.h"
 #include "loader/base/cleanup.h"
+#include "loader/base/size.h"
 
 #define THREADS_MAX 1024u
 
@@ -30,6 +33,11 @@ static const char help[] =
 	"    -o ranks=N             ranks/0 to ranks/N-1, a tree for each of N consumers: what\n"
 	"                           all have removed from theirs is consumed\n"
 	"    -o trace               keep who opened, read and consumed what, in .wload/trace\n"
+	"    -o budget=SIZE         at most so much of the checkpoint in the page cache (1G, 512M "
+	"…,\n"
+	"                           at least 16M); shards are served\n"
+	"    -o consume=read        what was read once is dropped from the page cache; shards are\n"
+	"                           served\n"
 	"    -o max_threads=N       worker threads, 1 to 1024\n"
 	"    -o clone_fd            a /dev/fuse descriptor for each worker\n"
 	"    -o allow_other         other users may look (default_permissions is always on)\n"
@@ -61,6 +69,10 @@ static const struct fuse_opt table[] = {
 	OPTION("--trace", trace),
 	{"shards=%s", offsetof(struct cmdline, shards), 0},
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
+	{"budget=%s", offsetof(struct cmdline, budget), 0},
+	{"--budget=%s", offsetof(struct cmdline, budget), 0},
+	{"consume=%s", offsetof(struct cmdline, consume), 0},
+	{"--consume=%s", offsetof(struct cmdline, consume), 0},
 	{"max_threads=%s", offsetof(struct cmdline, threads), 0},
 	{"--max-threads=%s", offsetof(struct cmdline, threads), 0},
 	{"ranks=%s", offsetof(struct cmdline, ranks_text), 0},
@@ -198,6 +210,39 @@ static int reconcile_passthrough(struct cmdline *cmdline, struct wload_error *er
 	return 0;
 }
 
+static int parse_bytes(const char *name, const char *text, uint64_t min, uint64_t *ret,
+		       struct wload_error *err)
+{
+	if (text && (!size_parse(text, ret) || *ret < min))
+		return wload_fail(err, EINVAL,
+				  "%s='%s' is not a size of at least %" PRIu64
+				  "M, as 512M, 1G or 2147483648",
+				  name, text, min >> 20);
+	return 0;
+}
+
+/* What the page cache is to hold. Both of what limits it need the daemon to see the reads. */
+static int parse_memory(struct cmdline *cmdline, struct wload_error *err)
+{
+	struct memory_asked *asked = &cmdline->asked;
+	int r = parse_bytes("budget", cmdline->budget, BUDGET_BYTES_MIN, &asked->budget_bytes, err);
+
+	if (r < 0)
+		return r;
+	if (cmdline->consume && strcmp(cmdline->consume, "read") != 0)
+		return wload_fail(err, EINVAL, "consume='%s' is not 'read'", cmdline->consume);
+	asked->consume_read = cmdline->consume != NULL;
+	if (!asked->budget_bytes && !asked->consume_read)
+		return 0;
+	if (cmdline->shards_mode == SHARDS_PASSTHROUGH)
+		return wload_fail(err, EINVAL,
+				  "%s needs to see the reads of shards, which shards=passthrough "
+				  "leaves to the kernel",
+				  cmdline->budget ? "budget" : "consume=read");
+	cmdline->shards_mode = SHARDS_SERVED;
+	return 0;
+}
+
 int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err)
 {
 	struct cmdline cmdline CLEANUP(cmdline_free) = {.args = FUSE_ARGS_INIT(argc, argv)};
@@ -215,6 +260,8 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error
 					  cmdline.checkpoint ? "MOUNTPOINT"
 							     : "CHECKPOINT MOUNTPOINT");
 		r = parse_shards(&cmdline, err);
+		if (r == 0)
+			r = parse_memory(&cmdline, err);
 		if (r == 0)
 			r = reconcile_passthrough(&cmdline, err);
 		if (r == 0)
@@ -240,6 +287,8 @@ void cmdline_free(struct cmdline *cmdline)
 	free(cmdline->shards);
 	free(cmdline->threads);
 	free(cmdline->ranks_text);
+	free(cmdline->budget);
+	free(cmdline->consume);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};
 }

@@ -4,16 +4,17 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "fs/ahead.h"
+#include "fs/budget.h"
+#include "fs/clock.h"
 #include "fs/evict.h"
 #include "fs/node.h"
 #include "fs/peak.h"
 #include "fs/residency.h"
 #include "loader/base/cleanup.h"
 
-#define RECHECK_SECONDS 1
+#define RECHECK_NS UINT64_C(1000000000)
 
 struct evictor {
 	struct wloadfs *fs;
@@ -22,6 +23,7 @@ struct evictor {
 	pthread_cond_t wake;
 	struct evictor_job *first, **last; /* under lock */
 	bool stop;			   /* under lock */
+	uint64_t recheck_at;		   /* ns, the thread's own; 0: nothing is held */
 };
 
 static struct shard_extent extent_of(const struct wloadfs *fs, uint32_t shard)
@@ -174,30 +176,50 @@ uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor)
 	return seen;
 }
 
-/* Invalidates a tensor's inodes in one tree. */
-static void invalidate_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor, off_t offset)
+/* Invalidates the attributes of a tensor's inodes in one tree. */
+static void forget_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor)
 {
 	uint8_t seen = seen_in(fs, tree, tensor);
 	struct node node = {.kind = NODE_TENSOR, .index = tensor, .who = (uint16_t)tree};
 
 	if (seen & SEEN_TENSOR)
-		invalidate(fs, node, offset);
+		invalidate(fs, node, -1);
 	node.kind = NODE_NPY;
 	if (seen & SEEN_NPY)
-		invalidate(fs, node, offset);
+		invalidate(fs, node, -1);
 }
 
 void evict_attributes(struct wloadfs *fs, uint32_t tensor)
 {
 	for (uint32_t tree = 0; tree < fs_claimants(fs); tree++)
-		invalidate_in(fs, tree, tensor, -1);
+		forget_in(fs, tree, tensor);
+}
+
+/* Drops all pages of one of a tensor's inodes. */
+static void drop_pages(struct wloadfs *fs, struct node node)
+{
+	budget_dropping(fs, node, 0, UINT64_MAX);
+	invalidate(fs, node, 0);
+	budget_dropped(fs);
+}
+
+static void drop_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor)
+{
+	uint8_t seen = seen_in(fs, tree, tensor);
+	struct node node = {.kind = NODE_TENSOR, .index = tensor, .who = (uint16_t)tree};
+
+	if (seen & SEEN_TENSOR)
+		drop_pages(fs, node);
+	node.kind = NODE_NPY;
+	if (seen & SEEN_NPY)
+		drop_pages(fs, node);
 }
 
 void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor)
 {
 	for (uint32_t tree = who; tree < trees_end(fs, who); tree++)
 		if (seen_in(fs, tree, tensor) & SEEN_OPEN && !atomic_load(&fs->stopping))
-			invalidate_in(fs, tree, tensor, 0);
+			drop_in(fs, tree, tensor);
 }
 
 /* ---- the thread ---- */
@@ -218,25 +240,33 @@ static void look_again(struct wloadfs *fs)
 			evict_shard(fs, i);
 }
 
-/* Waits for a job; where something is to be looked at, at most for RECHECK_SECONDS, and then
- * returns without one. Sets *ret_stop once the queue is empty and no more is coming. */
+/* When there is something to do without a job, ns; UINT64_MAX: never. */
+static uint64_t look_at(struct evictor *e)
+{
+	uint64_t at = budget_look_at(e->fs);
+
+	if (!anything_held(e->fs) && !peak_is_watched(e->fs))
+		e->recheck_at = 0;
+	else if (!e->recheck_at)
+		e->recheck_at = clock_ns() + RECHECK_NS;
+	return e->recheck_at && e->recheck_at < at ? e->recheck_at : at;
+}
+
+/* Waits for a job, or returns NULL when there is something else to do. Sets *ret_stop once the
+ * queue is empty and no more is coming. */
 static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
 {
 	LOCK_SCOPE(&e->lock);
-	struct timespec until = {0};
 	struct evictor_job *job;
-	int r = 0;
+	struct timespec until;
+	uint64_t at;
 
-	while (!e->first && !e->stop && r == 0) {
-		if (!anything_held(e->fs) && !peak_is_watched(e->fs)) {
-			r = pthread_cond_wait(&e->wake, &e->lock);
-			continue;
-		}
-		if (!until.tv_sec) {
-			clock_gettime(CLOCK_REALTIME, &until);
-			until.tv_sec += RECHECK_SECONDS;
-		}
-		r = pthread_cond_timedwait(&e->wake, &e->lock, &until);
+	while (!e->first && !e->stop && !budget_wants(e->fs) && (at = look_at(e)) > clock_ns()) {
+		until = clock_timespec(at);
+		if (at == UINT64_MAX)
+			(void)pthread_cond_wait(&e->wake, &e->lock);
+		else
+			(void)pthread_cond_timedwait(&e->wake, &e->lock, &until);
 	}
 	job = e->first;
 	if (job) {
@@ -246,6 +276,18 @@ static struct evictor_job *next_job(struct evictor *e, bool *ret_stop)
 	}
 	*ret_stop = !job && e->stop;
 	return job;
+}
+
+/* What is due by time. */
+static void look(struct evictor *e)
+{
+	if (look_at(e) > clock_ns())
+		return;
+	if (e->recheck_at && e->recheck_at <= clock_ns()) {
+		look_again(e->fs);
+		e->recheck_at = 0;
+	}
+	budget_look(e->fs);
 }
 
 static void *evictor_main(void *arg)
@@ -258,8 +300,10 @@ static void *evictor_main(void *arg)
 		job = next_job(e, &stop);
 		if (job)
 			job->run(e->fs, job);
-		else if (!stop)
-			look_again(e->fs);
+		if (stop)
+			break;
+		budget_step(e->fs);
+		look(e);
 	}
 	return NULL;
 }
@@ -267,6 +311,7 @@ static void *evictor_main(void *arg)
 int evictor_start(struct wloadfs *fs)
 {
 	struct evictor *e = calloc(1, sizeof(*e));
+	pthread_condattr_t monotonic;
 	sigset_t all, old;
 	int r;
 
@@ -275,17 +320,21 @@ int evictor_start(struct wloadfs *fs)
 	e->fs = fs;
 	e->last = &e->first;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->wake, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&e->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	/* It may ask for fs->evictor itself as soon as it runs. */
+	fs->evictor = e;
 	/* Signals are for the main thread, which waits for them. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	r = pthread_create(&e->thread, NULL, evictor_main, e);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r) {
-		free(e);
+		evictor_free(fs);
 		return -r;
 	}
-	fs->evictor = e;
 	return 0;
 }
 

@@ -50,7 +50,7 @@ int evictor_start(struct wloadfs *fs);
 /* Queues a job. Jobs run one by one, in order; once the evictor was stopped, right here. */
 void evictor_push(struct wloadfs *fs, struct evictor_job *job);
 
-/* Makes the thread see whether there is something to look at once a second. */
+/* Makes the thread see whether there is something to look at, now or by time. Any thread. */
 void evictor_wake(struct wloadfs *fs);
 
 /* Finishes what is queued and ends the thread; again: does nothing. Workers must still be

@@ -21,6 +21,12 @@
 /* How the checkpoint's own files reach their readers. */
 enum shards_mode { SHARDS_AUTO, SHARDS_PASSTHROUGH, SHARDS_SERVED };
 
+/* What the page cache is to hold (budget.h); 0: not asked for. */
+struct memory_asked {
+	uint64_t budget_bytes;
+	bool consume_read;
+};
+
 /* Counts of one tensor's names and handles, so that only what the kernel knows is invalidated. */
 enum tensor_seen {
 	SEEN_TENSOR = 1, /* its raw inode was looked up */
@@ -59,6 +65,7 @@ struct peak {
 struct ahead;
 struct layer_runs;
 struct trace;
+struct budget;
 struct evictor;
 struct control_handle;
 
@@ -75,8 +82,11 @@ struct wloadfs {
 	struct ahead *ahead; /* NULL where nothing is read ahead */
 	struct trace *trace; /* NULL without -o trace */
 
+	struct budget *budget; /* NULL where neither -o budget= nor consume=read is */
+
 	enum shards_mode shards_mode; /* as asked for */
 	uint32_t ranks;		      /* as asked for; 0: none */
+	struct memory_asked asked;
 	uid_t uid;
 	gid_t gid;
 	struct timespec mounted_at;
@@ -105,8 +115,9 @@ struct wloadfs {
 	_Atomic bool stopping;	       /* the session ends: no more invalidation of pages */
 	_Atomic uint64_t bytes_served; /* by READ */
 	_Atomic uint64_t evicted_bytes;
-	_Atomic uint64_t *held_bytes; /* of each shard: dead, and still cached at the last look */
-	_Atomic bool *recheck;	      /* of each shard: something was held since that look */
+	_Atomic uint64_t reread_bytes; /* by READs, of what this mount had dropped */
+	_Atomic uint64_t *held_bytes;  /* of each shard: dead, and still cached at the last look */
+	_Atomic bool *recheck;	       /* of each shard: something was held since that look */
 };
 
 /* Claimants: the mount itself and its ranks. */

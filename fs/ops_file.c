@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "fs/ahead.h"
+#include "fs/budget.h"
 #include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/node.h"
@@ -57,7 +58,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 	}
 	trace_open(fs, node, fuse_req_ctx(req)->pid);
 	peak_touch(fs);
-	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
+	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP) && !fs->budget;
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
@@ -162,42 +163,53 @@ static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset
 
 static ssize_t read_own(struct wloadfs *fs, uint32_t entry, uint64_t offset, size_t size, char *buf)
 {
-	ssize_t n = io_read_at(ownfile_fd(fs, entry), buf, size, offset);
+	ssize_t n = budget_covers(fs, (struct node){.kind = NODE_OWN, .index = entry})
+			    ? view_read_shard(fs, fs->own.entry[entry].shard, offset, size, buf)
+			    : io_read_at(ownfile_fd(fs, entry), buf, size, offset);
 
 	if (n > 0)
 		served_after_read(fs, entry, offset, (uint64_t)n);
 	return n;
 }
 
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+void ops_answer_read(struct wloadfs *fs, fuse_req_t req, struct node node, uint64_t offset,
+		     size_t size)
 {
-	struct wloadfs *fs = fs_of(req);
-	struct node node = node_from_id(ino);
-	struct read_buffer *buffer;
-	const char *bytes = NULL;
+	struct read_buffer *buffer = read_buffer(size);
+	const char *bytes = buffer ? buffer->buf : NULL;
 	ssize_t n;
 
-	if (node.kind == NODE_CONTROL) {
-		control_read(fs, control_of(fi), req, size, (uint64_t)off);
-		return;
-	}
-	buffer = read_buffer(size);
-	if (buffer)
-		bytes = buffer->buf;
 	if (!buffer)
 		n = -ENOMEM;
 	else if (node.kind == NODE_OWN)
-		n = read_own(fs, node.index, (uint64_t)off, size, buffer->buf);
+		n = read_own(fs, node.index, offset, size, buffer->buf);
 	else
-		n = read_tensor(fs, node, (uint64_t)off, size, buffer, &bytes);
+		n = read_tensor(fs, node, offset, size, buffer, &bytes);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
 	}
 	atomic_fetch_add(&fs->bytes_served, (uint64_t)n);
-	trace_read(fs, node, fuse_req_ctx(req)->pid, (uint64_t)off, (uint64_t)n);
+	trace_read(fs, node, fuse_req_ctx(req)->pid, offset, (uint64_t)n);
 	peak_touch(fs);
 	fuse_reply_buf(req, bytes, (size_t)n);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct wloadfs *fs = fs_of(req);
+	struct node node = node_from_id(ino);
+	int r;
+
+	if (node.kind == NODE_CONTROL) {
+		control_read(fs, control_of(fi), req, size, (uint64_t)off);
+		return;
+	}
+	r = budget_read(fs, req, node, (uint64_t)off, size);
+	if (r == 0)
+		ops_answer_read(fs, req, node, (uint64_t)off, size);
+	else if (r != -EAGAIN)
+		fuse_reply_err(req, -r);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,

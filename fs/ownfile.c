@@ -122,10 +122,11 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 	atomic_fetch_add(backing_id ? &fs->passthrough_opens : &fs->served_opens, 1);
 	if (!backing_id)
 		served_opened(fs, index);
-	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice.
-	 * Only a shard's pages may outlive its handles: small files can be edited beside the mount.
+	/* Without passthrough: direct where mmap works on that, so that nothing is cached twice;
+	 * with a budget cached, see budget.h. Only a shard's pages may outlive its handles: small
+	 * files can be edited beside the mount.
 	 */
-	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP);
+	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP) && !(fs->budget && is_shard);
 	fi->keep_cache = !fi->direct_io && is_shard;
 	fi->noflush = 1;
 	if (wire_reply_open(req, fi, backing_id) == -ENOENT)

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/budget.h"
 #include "fs/evict.h"
+#include "fs/ledger.h"
 #include "fs/node.h"
 #include "fs/served.h"
 #include "loader/base/cleanup.h"
@@ -58,15 +60,28 @@ bool served_any(const struct wloadfs *fs, uint32_t shard)
 	return atomic_load(&fs->served.shard[shard]);
 }
 
+/* In pieces where READs are booked: those of what is being dropped are never held back. */
+static void invalidate(struct wloadfs *fs, struct node node, uint64_t lo, uint64_t hi)
+{
+	uint64_t piece = fs->budget ? LEDGER_PIECE_BYTES : hi - lo, end;
+
+	for (; lo < hi; lo = end) {
+		end = hi - lo > piece ? lo + piece : hi;
+		budget_dropping(fs, node, lo, end);
+		(void)fuse_lowlevel_notify_inval_inode(fs->session, node_id(node), (off_t)lo,
+						       (off_t)(end - lo));
+		budget_dropped(fs);
+		budget_step(fs);
+	}
+}
+
 void served_invalidate(struct wloadfs *fs, uint32_t shard, uint64_t lo, uint64_t hi)
 {
-	if (!served_any(fs, shard) || lo >= hi || atomic_load(&fs->stopping))
+	if (!served_any(fs, shard) || atomic_load(&fs->stopping))
 		return;
 	for (uint32_t i = fs->served.first[shard]; i != OWN_NONE; i = fs->served.next[i])
 		if (atomic_load(&fs->served.opened[i]))
-			(void)fuse_lowlevel_notify_inval_inode(
-				fs->session, node_id((struct node){.kind = NODE_OWN, .index = i}),
-				(off_t)lo, (off_t)(hi - lo));
+			invalidate(fs, (struct node){.kind = NODE_OWN, .index = i}, lo, hi);
 }
 
 /* The first tensor of a shard that ends behind an offset; the shard's end when none does. */
@@ -113,7 +128,9 @@ void served_after_read(struct wloadfs *fs, uint32_t entry, uint64_t offset, uint
 {
 	uint32_t shard = fs->own.entry[entry].shard;
 
-	if (shard != OWN_NO_SHARD && atomic_load(&fs->served.dead[shard]) &&
-	    any_dead(fs, shard, offset, offset + len))
-		evict_later(fs, shard);
+	if (shard == OWN_NO_SHARD || !atomic_load(&fs->served.dead[shard]) ||
+	    !any_dead(fs, shard, offset, offset + len))
+		return;
+	atomic_fetch_add(&fs->reread_bytes, len);
+	evict_later(fs, shard);
 }

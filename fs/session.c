@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fs/ahead.h"
+#include "fs/budget.h"
 #include "fs/evict.h"
 #include "fs/log.h"
 #include "fs/ops.h"
@@ -77,21 +78,26 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 	int r = wire_attach(&fs->wire, fs->session);
 
 	if (r == 0)
+		r = budget_start(fs);
+	if (r == 0)
 		r = evictor_start(fs);
 	if (r == 0)
 		r = signals_start(fs, &signals);
 	if (r < 0) {
 		if (fs->evictor)
 			evictor_stop(fs);
+		budget_stop(fs);
 		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
 				  strerror(-r));
 	}
-	(void)ahead_start(fs); /* everything works without */
+	if (!fs->budget)
+		(void)ahead_start(fs); /* everything works without */
 	ready(ctx);
 	r = serve(fs, cmdline);
 	signals_stop(signals);
 	evictor_stop(fs);
 	ahead_stop(fs);
+	budget_stop(fs);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
 	return 0;

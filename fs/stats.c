@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/budget.h"
 #include "fs/ownfile.h"
 #include "fs/peak.h"
 #include "fs/stats.h"
@@ -43,6 +44,9 @@ static void add_shards_mode(struct text *text, struct wloadfs *fs)
 		text_json_string(text, why);
 	else
 		text_printf(text, "null");
+	text_printf(text, ", \"consume\": \"%s\", \"budget\": %s",
+		    fs->asked.consume_read ? "read" : "unlink",
+		    fs->asked.budget_bytes ? "true" : "false");
 	text_printf(text,
 		    ", \"passthrough_opens\": %" PRIu32 ", \"served_opens\": %" PRIu32
 		    ", \"registrations\": %" PRIu32 "},\n",
@@ -52,10 +56,10 @@ static void add_shards_mode(struct text *text, struct wloadfs *fs)
 
 static void add_features(struct text *text, struct wloadfs *fs)
 {
-	ownfile_decide(fs);
 	add_shards_mode(text, fs);
 	text_printf(text, "  \"tensor_files\": \"%s\",\n  \"bulk_invalidation\": %s,\n",
-		    feature_on(&fs->features, FEATURE_DIRECT_MMAP) ? "direct" : "cached",
+		    feature_on(&fs->features, FEATURE_DIRECT_MMAP) && !fs->budget ? "direct"
+										  : "cached",
 		    feature_on(&fs->features, FEATURE_EPOCH) ? "true" : "false");
 	text_printf(text, "  \"features\": ");
 	features_json(&fs->features, text);
@@ -119,6 +123,18 @@ static void add_memory(struct text *text, struct wloadfs *fs)
 		    stats_daemon_resident(fs));
 }
 
+/* What is held down on purpose, and what it costs. */
+static void add_limits(struct text *text, struct wloadfs *fs)
+{
+	text_printf(text, "  \"budget\": ");
+	budget_json(fs, text);
+	text_printf(text, ",\n  \"reread_bytes\": ");
+	if (feature_on(&fs->features, FEATURE_PASSTHROUGH))
+		text_printf(text, "null,\n");
+	else
+		text_printf(text, "%" PRIu64 ",\n", atomic_load(&fs->reread_bytes));
+}
+
 char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len)
 {
 	struct text text CLEANUP(text_free) = {0};
@@ -133,6 +149,8 @@ char *stats_json(struct wloadfs *fs, uint32_t who, size_t *ret_len)
 	add_claims(&text, fs, who);
 	add_memory(&text, fs);
 	trace_report_stats(fs, &text);
+	ownfile_decide(fs);
+	add_limits(&text, fs);
 	add_features(&text, fs);
 	text_printf(&text, "  \"kernel_protocol\": \"7.%" PRIu32 "\",\n  \"libfuse\": \"%s\"\n}\n",
 		    fs->wire.kernel_minor, fuse_pkgversion());

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/npy.h"
+#include "fs/uncached.h"
 #include "fs/view.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
@@ -35,6 +36,16 @@ void view_free(struct view *view)
 	view->count = 0;
 }
 
+ssize_t view_read_shard(const struct wloadfs *fs, uint32_t shard, uint64_t offset, size_t len,
+			char *buf)
+{
+	int fd = wload_checkpoint_shard(fs->ckpt, shard)->fd;
+
+	if (fs->budget)
+		return uncached_read((struct features *)&fs->features, fd, buf, len, offset);
+	return io_read_at(fd, buf, len, offset);
+}
+
 static int read_segment(const struct wloadfs *fs, const struct view_segment *segment,
 			uint64_t offset, size_t len, char *buf)
 {
@@ -46,10 +57,10 @@ static int read_segment(const struct wloadfs *fs, const struct view_segment *seg
 	}
 	/* The shard's descriptor is FADV_RANDOM, so that this leaves single pages, which consuming
 	 * drops. Not RWF_DONTCACHE, which would leave none: the shard's pages are the only copy,
-	 * for every view and process. Measured on 512 MiB, Linux 6.18, ext4: the first pass is as
-	 * fast, each later one ran at 0.5 to 0.9 GB/s from the disk instead of 2.5 to 6. */
-	n = io_read_at(wload_checkpoint_shard(fs->ckpt, segment->shard)->fd, buf, len,
-		       segment->offset + offset);
+	 * for every view and process (with a budget the FUSE pages are, see budget.h). Measured on
+	 * 512 MiB, Linux 6.18, ext4: the first pass is as fast, each later one ran at 0.5 to 0.9
+	 * GB/s from the disk instead of 2.5 to 6. */
+	n = view_read_shard(fs, segment->shard, segment->offset + offset, len, buf);
 	if (n < 0)
 		return (int)n;
 	return (size_t)n == len ? 0 : -ESTALE;

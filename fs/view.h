@@ -34,7 +34,11 @@ void view_free(struct view *view);
 ssize_t view_read(const struct wloadfs *fs, const struct view *view, uint64_t offset, size_t len,
 		  char *buf);
 
-/* The same of a tensor's file. */
+/* Reads up to len bytes of a shard. Returns how many (less at its end), or -errno. */
+ssize_t view_read_shard(const struct wloadfs *fs, uint32_t shard, uint64_t offset, size_t len,
+			char *buf);
+
+/* The same as view_read() of a tensor's file. */
 ssize_t view_read_node(const struct wloadfs *fs, struct node node, uint64_t offset, size_t len,
 		       char *buf);
 

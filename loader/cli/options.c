@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "loader/base/size.h"
 #include "loader/cli/options.h"
-#include "loader/cli/units.h"
 
 static const struct option_desc *find_long(const struct option_desc *table, const char *name,
 					   size_t len)
@@ -33,7 +33,7 @@ static bool is_device(const char *s)
 
 	if (!strcmp(s, "auto") || !strcmp(s, "cuda") || !strcmp(s, "host") || !strcmp(s, "null"))
 		return true;
-	return !strncmp(s, "cuda:", 5) && units_parse_number(s + 5, &n) && n < 1024;
+	return !strncmp(s, "cuda:", 5) && number_parse(s + 5, &n) && n < 1024;
 }
 
 static int fail_bound(const struct option_desc *option, const char *value, struct wload_error *err)
@@ -96,14 +96,13 @@ static int set_value(const struct option_desc *option, const char *value, struct
 	case OPTION_CHOICE:
 		return set_choice(option, value, field, err);
 	case OPTION_SECONDS:
-		if (!units_parse_seconds(value, &n) || n < option->min || n > option->max)
+		if (!seconds_parse(value, &n) || n < option->min || n > option->max)
 			return fail_seconds(option, value, err);
 		*(uint64_t *)field = n;
 		return 0;
 	case OPTION_SIZE:
 	case OPTION_NUMBER:
-		if (!(option->kind == OPTION_SIZE ? units_parse_size : units_parse_number)(value,
-											   &n) ||
+		if (!(option->kind == OPTION_SIZE ? size_parse : number_parse)(value, &n) ||
 		    n < option->min || n > option->max)
 			return fail_bound(option, value, err);
 		*(uint64_t *)field = n;

@@ -1,85 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers and names, to and from what people read. */
+/* Numbers and names as people read them. */
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "loader/base/checked.h"
 #include "loader/cli/units.h"
-
-static bool parse_digits(const char *s, uint64_t *ret, const char **ret_end)
-{
-	unsigned long long n;
-	char *end;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	n = strtoull(s, &end, 10);
-	if (errno)
-		return false;
-	*ret = n;
-	*ret_end = end;
-	return true;
-}
-
-bool units_parse_number(const char *s, uint64_t *ret_number)
-{
-	const char *end;
-	uint64_t n;
-
-	if (!parse_digits(s, &n, &end) || *end)
-		return false;
-	*ret_number = n;
-	return true;
-}
-
-bool units_parse_size(const char *s, uint64_t *ret_bytes)
-{
-	static const char suffixes[] = "KMGT";
-	const char *end, *suffix;
-	uint64_t n;
-
-	if (!parse_digits(s, &n, &end))
-		return false;
-	suffix = *end ? strchr(suffixes, toupper((unsigned char)*end)) : NULL;
-	if (suffix) {
-		if (!checked_mul(n, UINT64_C(1) << (10 * (suffix - suffixes + 1)), &n))
-			return false;
-		end++;
-		if (!strcasecmp(end, "iB"))
-			end += 2;
-	}
-	if (!strcasecmp(end, "B"))
-		end++;
-	if (*end)
-		return false;
-	*ret_bytes = n;
-	return true;
-}
-
-bool units_parse_seconds(const char *s, uint64_t *ret_ms)
-{
-	uint64_t ms, scale = 100;
-	const char *end;
-
-	if (!parse_digits(s, &ms, &end) || !checked_mul(ms, 1000, &ms))
-		return false;
-	if (*end == '.' && !isdigit((unsigned char)end[1]))
-		return false;
-	if (*end == '.')
-		for (end++; isdigit((unsigned char)*end) && scale; end++, scale /= 10)
-			if (!checked_add(ms, (uint64_t)(*end - '0') * scale, &ms))
-				return false;
-	if (*end)
-		return false;
-	*ret_ms = ms;
-	return true;
-}
 
 void units_bytes(uint64_t bytes, char ret[UNITS_MAX])
 {

@@ -2,26 +2,14 @@
 #ifndef WLOAD_CLI_UNITS_H
 #define WLOAD_CLI_UNITS_H
 
-/* Numbers as people write and read them. Read: binary suffixes, because buffers come in powers of
- * two. Written: decimal units, as disks and buses are sold. Pure. */
+/* Numbers as people read them: decimal units, as disks and buses are sold (loader/base/size.h reads
+ * what they write). Pure. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "loader/base/text.h"
-
-/* Reads "4096", "64K", "1M", "2G", "1T" (case does not matter; "KiB" and "KB" do not either).
- *
- * Returns false when it is anything else or over 64 bits. */
-bool units_parse_size(const char *s, uint64_t *ret_bytes);
-
-/* Reads a whole decimal number. Returns false when it is anything else or over 64 bits. */
-bool units_parse_number(const char *s, uint64_t *ret_number);
-
-/* Reads "2", "0.5", "1.125": at most three decimals. Returns false when it is anything else or over
- * 64 bits of milliseconds. */
-bool units_parse_seconds(const char *s, uint64_t *ret_ms);
 
 #define UNITS_MAX 24 /* bytes that the longest result takes, NUL included */
 
