@@ -365,11 +365,11 @@ static void free_budget(struct budget *b)
 	free(b);
 }
 
-/* How many bytes of FUSE pages there may be. Less than what was asked for: reads pass through
- * pages of the shards' own, and READs that can't be parked come on top. */
+/* How many bytes of FUSE pages there may be. Less than what was asked for: prefetch= holds pages of
+ * the shards' own, reads pass through some, and READs that can't be parked come on top. */
 static uint64_t window_bytes(const struct wloadfs *fs)
 {
-	uint64_t bytes = fs->asked.budget_bytes;
+	uint64_t bytes = fs->asked.budget_bytes - fs->asked.prefetch_bytes;
 
 	bytes -= bytes / 8 < RESERVE_MAX ? bytes / 8 : RESERVE_MAX;
 	if (!fs->asked.budget_bytes || (fs->asked.consume_read && bytes > CONSUME_READ_BYTES))

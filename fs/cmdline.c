@@ -11,6 +11,7 @@
 #include "fs/budget.h"
 #include "fs/cmdline.h"
 #include "fs/log.h"
+#include "fs/prefetch.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/size.h"
 
@@ -38,6 +39,9 @@ static const char help[] =
 	"                           at least 16M); shards are served\n"
 	"    -o consume=read        what was read once is dropped from the page cache; shards are\n"
 	"                           served\n"
+	"    -o prefetch=SIZE       read tensors before they are asked for, in the order of "
+	"loading,\n"
+	"                           at most so much ahead of what was consumed (at least 1M)\n"
 	"    -o max_threads=N       worker threads, 1 to 1024\n"
 	"    -o clone_fd            a /dev/fuse descriptor for each worker\n"
 	"    -o allow_other         other users may look (default_permissions is always on)\n"
@@ -71,6 +75,8 @@ static const struct fuse_opt table[] = {
 	{"--shards=%s", offsetof(struct cmdline, shards), 0},
 	{"budget=%s", offsetof(struct cmdline, budget), 0},
 	{"--budget=%s", offsetof(struct cmdline, budget), 0},
+	{"prefetch=%s", offsetof(struct cmdline, prefetch), 0},
+	{"--prefetch=%s", offsetof(struct cmdline, prefetch), 0},
 	{"consume=%s", offsetof(struct cmdline, consume), 0},
 	{"--consume=%s", offsetof(struct cmdline, consume), 0},
 	{"max_threads=%s", offsetof(struct cmdline, threads), 0},
@@ -227,11 +233,19 @@ static int parse_memory(struct cmdline *cmdline, struct wload_error *err)
 	struct memory_asked *asked = &cmdline->asked;
 	int r = parse_bytes("budget", cmdline->budget, BUDGET_BYTES_MIN, &asked->budget_bytes, err);
 
+	if (r == 0)
+		r = parse_bytes("prefetch", cmdline->prefetch, PREFETCH_BYTES_MIN,
+				&asked->prefetch_bytes, err);
 	if (r < 0)
 		return r;
 	if (cmdline->consume && strcmp(cmdline->consume, "read") != 0)
 		return wload_fail(err, EINVAL, "consume='%s' is not 'read'", cmdline->consume);
 	asked->consume_read = cmdline->consume != NULL;
+	if (asked->budget_bytes && (asked->prefetch_bytes > asked->budget_bytes ||
+				    asked->budget_bytes - asked->prefetch_bytes < BUDGET_BYTES_MIN))
+		return wload_fail(err, EINVAL,
+				  "prefetch='%s' leaves less than %uM of budget='%s' to readers",
+				  cmdline->prefetch, BUDGET_BYTES_MIN >> 20, cmdline->budget);
 	if (!asked->budget_bytes && !asked->consume_read)
 		return 0;
 	if (cmdline->shards_mode == SHARDS_PASSTHROUGH)
@@ -288,6 +302,7 @@ void cmdline_free(struct cmdline *cmdline)
 	free(cmdline->threads);
 	free(cmdline->ranks_text);
 	free(cmdline->budget);
+	free(cmdline->prefetch);
 	free(cmdline->consume);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};

@@ -14,11 +14,12 @@
 struct cmdline {
 	char *checkpoint; /* as given; allocated, like the next two */
 	char *mountpoint;
-	char *unknown;	  /* the first argument that means nothing; owned, like the next five */
+	char *unknown;	  /* the first argument that means nothing; owned, like the next six */
 	char *shards;	  /* text of -o shards= */
 	char *threads;	  /* text of -o max_threads= */
 	char *ranks_text; /* of -o ranks= */
-	char *budget;	  /* texts of -o budget= and consume= */
+	char *budget;	  /* texts of -o budget=, prefetch= and consume= */
+	char *prefetch;
 	char *consume;
 	enum shards_mode shards_mode;
 	struct memory_asked asked;

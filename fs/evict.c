@@ -11,6 +11,7 @@
 #include "fs/evict.h"
 #include "fs/node.h"
 #include "fs/peak.h"
+#include "fs/prefetch.h"
 #include "fs/residency.h"
 #include "loader/base/cleanup.h"
 
@@ -101,8 +102,11 @@ static struct page_range dead_around(struct wloadfs *fs, uint32_t tensor)
 void evict_tensor(struct wloadfs *fs, uint32_t tensor)
 {
 	uint32_t shard = wload_inventory_tensor(fs->inv, tensor).shard;
-	uint64_t left = drop(fs, shard, dead_around(fs, tensor));
+	uint64_t left;
 
+	if (fs_is_consumed(fs, tensor))
+		prefetch_consumed(fs, tensor, tensor + 1);
+	left = drop(fs, shard, dead_around(fs, tensor));
 	if (left)
 		note_held(fs, shard, left);
 }
@@ -139,6 +143,7 @@ void evict_shard(struct wloadfs *fs, uint32_t shard)
 			break;
 		if (dead.lo < dead.hi)
 			atomic_store(&fs->served.dead[shard], true);
+		prefetch_consumed(fs, run.first, run.end);
 		served_invalidate(fs, shard, dead.lo, dead.hi);
 		left += drop(fs, shard, dead);
 		from = run.end;

@@ -21,9 +21,9 @@
 /* How the checkpoint's own files reach their readers. */
 enum shards_mode { SHARDS_AUTO, SHARDS_PASSTHROUGH, SHARDS_SERVED };
 
-/* What the page cache is to hold (budget.h); 0: not asked for. */
+/* What the page cache is to hold (budget.h, prefetch.h); 0: not asked for. */
 struct memory_asked {
-	uint64_t budget_bytes;
+	uint64_t budget_bytes, prefetch_bytes;
 	bool consume_read;
 };
 
@@ -66,6 +66,7 @@ struct ahead;
 struct layer_runs;
 struct trace;
 struct budget;
+struct prefetch;
 struct evictor;
 struct control_handle;
 
@@ -82,7 +83,8 @@ struct wloadfs {
 	struct ahead *ahead; /* NULL where nothing is read ahead */
 	struct trace *trace; /* NULL without -o trace */
 
-	struct budget *budget; /* NULL where neither -o budget= nor consume=read is */
+	struct prefetch *prefetch; /* NULL without -o prefetch= */
+	struct budget *budget;	   /* NULL where neither -o budget= nor consume=read is */
 
 	enum shards_mode shards_mode; /* as asked for */
 	uint32_t ranks;		      /* as asked for; 0: none */

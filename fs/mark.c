@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs/mark.h"
+#include "fs/prefetch.h"
 #include "fs/trace.h"
 #include "loader/base/cleanup.h"
 #include "loader/checkpoint/names.h"
@@ -261,8 +262,10 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 	else
 		for (uint32_t rank = action->first; rank < action->end; rank++)
 			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
-	if (action->verb == COMMAND_RESTORE)
+	if (action->verb == COMMAND_RESTORE) {
 		restore_folders(fs, changed->who, action);
+		prefetch_restored(fs);
+	}
 	trace_action(fs, changed->who, action);
 }
 

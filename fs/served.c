@@ -9,6 +9,7 @@
 #include "fs/ledger.h"
 #include "fs/node.h"
 #include "fs/served.h"
+#include "fs/view.h"
 #include "loader/base/cleanup.h"
 
 int served_init(struct served *served, const struct own *own, uint32_t shards)
@@ -84,29 +85,12 @@ void served_invalidate(struct wloadfs *fs, uint32_t shard, uint64_t lo, uint64_t
 			invalidate(fs, (struct node){.kind = NODE_OWN, .index = i}, lo, hi);
 }
 
-/* The first tensor of a shard that ends behind an offset; the shard's end when none does. */
-static uint32_t first_behind(const struct wloadfs *fs, const struct wload_shard *s, uint64_t offset)
-{
-	uint32_t lo = s->first, hi = s->end;
-
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-		struct wload_tensor t = wload_inventory_tensor(fs->inv, mid);
-
-		if (t.offset + t.bytes > offset)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return lo;
-}
-
 /* Are there dead pages in [lo, hi) of a shard? */
 static bool any_dead(struct wloadfs *fs, uint32_t shard, uint64_t lo, uint64_t hi)
 {
 	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
 	struct shard_extent extent = {s->first, s->end, s->bytes};
-	uint32_t at = first_behind(fs, s, lo);
+	uint32_t at = view_tensor_behind(fs, shard, lo);
 	struct consumed_run run;
 	LOCK_SCOPE(&fs->lock);
 

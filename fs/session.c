@@ -13,6 +13,7 @@
 #include "fs/evict.h"
 #include "fs/log.h"
 #include "fs/ops.h"
+#include "fs/prefetch.h"
 #include "fs/session.h"
 #include "fs/signals.h"
 #include "loader/base/cleanup.h"
@@ -82,10 +83,13 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 	if (r == 0)
 		r = evictor_start(fs);
 	if (r == 0)
+		r = prefetch_start(fs);
+	if (r == 0)
 		r = signals_start(fs, &signals);
 	if (r < 0) {
 		if (fs->evictor)
 			evictor_stop(fs);
+		prefetch_stop(fs);
 		budget_stop(fs);
 		return wload_fail(err, -r, "cannot start serving '%s': %s", mountpoint,
 				  strerror(-r));
@@ -97,6 +101,7 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 	signals_stop(signals);
 	evictor_stop(fs);
 	ahead_stop(fs);
+	prefetch_stop(fs);
 	budget_stop(fs);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));

@@ -9,6 +9,7 @@
 #include "fs/budget.h"
 #include "fs/ownfile.h"
 #include "fs/peak.h"
+#include "fs/prefetch.h"
 #include "fs/stats.h"
 #include "fs/trace_report.h"
 #include "loader/base/cleanup.h"
@@ -128,6 +129,8 @@ static void add_limits(struct text *text, struct wloadfs *fs)
 {
 	text_printf(text, "  \"budget\": ");
 	budget_json(fs, text);
+	text_printf(text, ",\n  \"prefetch\": ");
+	prefetch_json(fs, text);
 	text_printf(text, ",\n  \"reread_bytes\": ");
 	if (feature_on(&fs->features, FEATURE_PASSTHROUGH))
 		text_printf(text, "null,\n");

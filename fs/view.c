@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/npy.h"
+#include "fs/prefetch.h"
 #include "fs/uncached.h"
 #include "fs/view.h"
 #include "loader/base/cleanup.h"
@@ -36,14 +37,37 @@ void view_free(struct view *view)
 	view->count = 0;
 }
 
+uint32_t view_tensor_behind(const struct wloadfs *fs, uint32_t shard, uint64_t offset)
+{
+	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
+	uint32_t lo = s->first, hi = s->end;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		struct wload_tensor t = wload_inventory_tensor(fs->inv, mid);
+
+		if (t.offset + t.bytes > offset)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
 ssize_t view_read_shard(const struct wloadfs *fs, uint32_t shard, uint64_t offset, size_t len,
 			char *buf)
 {
 	int fd = wload_checkpoint_shard(fs->ckpt, shard)->fd;
 
-	if (fs->budget)
-		return uncached_read((struct features *)&fs->features, fd, buf, len, offset);
-	return io_read_at(fd, buf, len, offset);
+	struct wloadfs *owner = (struct wloadfs *)fs;
+	ssize_t n;
+
+	if (!fs->budget)
+		return io_read_at(fd, buf, len, offset);
+	n = uncached_read(&owner->features, fd, buf, len, offset);
+	if (n > 0)
+		prefetch_was_read(owner, shard, offset, (uint64_t)n);
+	return n;
 }
 
 static int read_segment(const struct wloadfs *fs, const struct view_segment *segment,

@@ -34,6 +34,10 @@ void view_free(struct view *view);
 ssize_t view_read(const struct wloadfs *fs, const struct view *view, uint64_t offset, size_t len,
 		  char *buf);
 
+/* The first tensor of a shard that ends behind an offset of the file; the shard's end when none
+ * does. */
+uint32_t view_tensor_behind(const struct wloadfs *fs, uint32_t shard, uint64_t offset);
+
 /* Reads up to len bytes of a shard. Returns how many (less at its end), or -errno. */
 ssize_t view_read_shard(const struct wloadfs *fs, uint32_t shard, uint64_t offset, size_t len,
 			char *buf);

@@ -59,6 +59,9 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 		budget=lots|budget='lots' is not a size of at least 16M, as 512M, 1G or 2147483648
 		budget=-1|budget='-1' is not a size of at least 16M, as 512M, 1G or 2147483648
 		budget=|budget='' is not a size of at least 16M, as 512M, 1G or 2147483648
+		budget=64M,prefetch=65M|prefetch='65M' leaves less than 16M of budget='64M' to readers
+		budget=64M,prefetch=49M|prefetch='49M' leaves less than 16M of budget='64M' to readers
+		prefetch=1000K|prefetch='1000K' is not a size of at least 1M, as 512M, 1G or 2147483648
 		consume=write|consume='write' is not 'read'
 	ROWS
 }
@@ -250,11 +253,11 @@ storm() {
 
 # cgrouped_mount LIMIT [OPTIONS…]: a fresh cgroup, and a daemon in it.
 cgrouped_mount() {
-	local limit=$1
+	local most=$1
 	shift
 	leave_cgroup
 	probe_cgroup || return 1
-	echo "$limit" >"$CGROUP/$LIMIT"
+	echo "$most" >"$CGROUP/$LIMIT"
 	cat >"$BATS_TEST_TMPDIR/wloadfs" <<-SH
 		#!/bin/sh
 		echo \$\$ >"$CGROUP/cgroup.procs" && exec "$WLOADFS" "\$@"
@@ -281,11 +284,11 @@ sum_tensors() {
 
 @test "budget: safe_open reads four times what the cgroup has, and the limit is never hit" {
 	require cgroup pypi
-	local limit=$((256 << 20)) spare=$((64 << 20))
+	local most=$((256 << 20)) spare=$((64 << 20))
 	make_shard 128 $((8 << 20)) --sparse
 	leave_cgroup
 	probe_cgroup
-	run -0 sum_tensors "$limit" "$CKPT"
+	run -0 sum_tensors "$most" "$CKPT"
 	want=$output
 	echo "# bare folder: peak $(($(peak_bytes) >> 20)) MiB of 256, limit hit $(limit_hits) times" >&3
 	for options in budget=96M consume=read budget=16M; do
@@ -293,8 +296,8 @@ sum_tensors() {
 		budget=*) allowed=$((${options//[^0-9]/} << 20)) ;;
 		*) allowed=$((32 << 20)) ;;
 		esac
-		cgrouped_mount "$limit" -o "$options"
-		run -0 sum_tensors "$limit" "$MNT"
+		cgrouped_mount "$most" -o "$options"
+		run -0 sum_tensors "$most" "$MNT"
 		assert_output "$want"
 		echo "# $options: peak $(($(peak_bytes) >> 20)) MiB, limit hit $(limit_hits) times" >&3
 		assert [ "$(peak_bytes)" -le $((allowed + spare)) ]
@@ -307,7 +310,7 @@ sum_tensors() {
 # page cache beside them is what is limited.
 @test "budget: transformers' from_pretrained gives the same logits, and the limit is never hit" {
 	require cgroup
-	python=$("$WL_ROOT/scripts/venv-torch") || lacks transformers 'torch and transformers cannot be installed'
+	torch_python=$("$WL_ROOT/scripts/venv-torch") || lacks transformers 'torch and transformers cannot be installed'
 	cat >"$BATS_TEST_TMPDIR/model.py" <<-'PY'
 		import os, resource, sys
 		os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
@@ -330,19 +333,19 @@ sum_tensors() {
 		    if len(sys.argv) > 4:
 		        print(torch.equal(logits, torch.load(sys.argv[4])))
 	PY
-	"$python" "$BATS_TEST_TMPDIR/model.py" make "$CKPT"
+	"$torch_python" "$BATS_TEST_TMPDIR/model.py" make "$CKPT"
 	sync "$CKPT"/*
-	limit=$((1 << 30))
-	"$python" "$BATS_TEST_TMPDIR/model.py" load "$CKPT" "$BATS_TEST_TMPDIR/bare" # libraries are cached
+	most=$((1 << 30))
+	"$torch_python" "$BATS_TEST_TMPDIR/model.py" load "$CKPT" "$BATS_TEST_TMPDIR/bare" # libraries are cached
 	python3 -c 'import os, sys
 for p in sys.argv[1:]: os.posix_fadvise(os.open(p, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)' "$CKPT"/*
 	leave_cgroup
 	probe_cgroup
-	limited "$limit" "$python" "$BATS_TEST_TMPDIR/model.py" load "$CKPT" "$BATS_TEST_TMPDIR/bare"
+	limited "$most" "$torch_python" "$BATS_TEST_TMPDIR/model.py" load "$CKPT" "$BATS_TEST_TMPDIR/bare"
 	bare=$(peak_bytes)
 	for options in budget=16M consume=read; do
-		cgrouped_mount "$limit" -o "$options"
-		run -0 limited "$limit" "$python" "$BATS_TEST_TMPDIR/model.py" load "$MNT" \
+		cgrouped_mount "$most" -o "$options"
+		run -0 limited "$most" "$torch_python" "$BATS_TEST_TMPDIR/model.py" load "$MNT" \
 			"$BATS_TEST_TMPDIR/ours" "$BATS_TEST_TMPDIR/bare"
 		assert_output True
 		echo "# $options: peak $(($(peak_bytes) >> 20)) MiB, bare $((bare >> 20)) MiB" >&3
