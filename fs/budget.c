@@ -9,15 +9,18 @@
 #include "fs/clock.h"
 #include "fs/evict.h"
 #include "fs/gate.h"
+#include "fs/readahead.h"
 #include "fs/ledger.h"
 #include "fs/npy.h"
 #include "fs/residency.h"
 #include "loader/base/cleanup.h"
 
-#define IDLE_NS	    UINT64_C(500000000)	 /* without READs: the window of consume=read empties */
-#define LOOK_NS	    UINT64_C(1000000000) /* between looks at the shards' own pages */
-#define LOOK_WINDOW (64u << 20)		 /* dropped between two sums */
-#define RESERVE_MAX (UINT64_C(32) << 20) /* of a budget: not for what is booked */
+#define READ_AHEAD_MAX	 (1u << 20) /* a READ has no more */
+#define READ_AHEAD_SHARE 32u
+#define IDLE_NS		 UINT64_C(500000000) /* without READs: the window of consume=read empties */
+#define LOOK_NS		 UINT64_C(1000000000) /* between looks at the shards' own pages */
+#define LOOK_WINDOW	 (64u << 20)	      /* dropped between two sums */
+#define RESERVE_MAX	 (UINT64_C(32) << 20) /* of a budget: not for what is booked */
 
 struct budget {
 	pthread_mutex_t lock;
@@ -400,6 +403,14 @@ int budget_start(struct wloadfs *fs)
 	}
 	fs->budget = b;
 	return 0;
+}
+
+/* Many streams, each with two pieces read ahead, must fit the window. */
+void budget_open(struct wloadfs *fs)
+{
+	uint64_t bytes = fs->budget->ledger.limit_bytes / READ_AHEAD_SHARE;
+
+	readahead_widen(fs, bytes < READ_AHEAD_MAX ? bytes : READ_AHEAD_MAX);
 }
 
 void budget_stop(struct wloadfs *fs)

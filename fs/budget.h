@@ -35,6 +35,9 @@ void budget_stop(struct wloadfs *fs);
 /* Are the pages of this file counted, and it therefore opened cached and read uncached? */
 bool budget_covers(const struct wloadfs *fs, struct node node);
 
+/* A file that is covered is about to be opened. */
+void budget_open(struct wloadfs *fs);
+
 /* Books a READ before it is answered. Any thread.
  *
  * Returns 0: the caller answers it. -EAGAIN: it was parked and is answered by the gate. -ENOMEM. */

@@ -22,6 +22,7 @@ static const struct {
 	[FEATURE_EXPLICIT_INVAL] = {"explicit_inval", "the kernel may drop pages by itself"},
 	[FEATURE_LARGE_REQUESTS] = {"large_requests", "reads of 128 KiB, not 1 MiB (before 4.20)"},
 	[FEATURE_CACHESTAT] = {"cachestat", "cached pages counted by mincore (before 6.5)"},
+	[FEATURE_READ_AHEAD] = {"read_ahead", "cached files read ahead 128 KiB, not up to 1 MiB"},
 	[FEATURE_DONTCACHE] = {"dontcache", "a budget's reads dropped by fadvise (before 6.14)"},
 	[FEATURE_SPLIT] = {"split", "large folios that neighbours share stay (before 5.14)"},
 };

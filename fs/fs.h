@@ -86,6 +86,7 @@ struct wloadfs {
 	struct prefetch *prefetch; /* NULL without -o prefetch= */
 	struct budget *budget;	   /* NULL where neither -o budget= nor consume=read is */
 
+	const char *mountpoint;	      /* absolute; borrowed */
 	enum shards_mode shards_mode; /* as asked for */
 	uint32_t ranks;		      /* as asked for; 0: none */
 	struct memory_asked asked;
@@ -114,8 +115,9 @@ struct wloadfs {
 	struct control_handle *controls; /* the open ones; under control_lock */
 
 	struct peak peak;
-	_Atomic bool stopping;	       /* the session ends: no more invalidation of pages */
-	_Atomic uint64_t bytes_served; /* by READ */
+	_Atomic bool readahead_widened; /* or tried to */
+	_Atomic bool stopping;		/* the session ends: no more invalidation of pages */
+	_Atomic uint64_t bytes_served;	/* by READ */
 	_Atomic uint64_t evicted_bytes;
 	_Atomic uint64_t reread_bytes; /* by READs, of what this mount had dropped */
 	_Atomic uint64_t *held_bytes;  /* of each shard: dead, and still cached at the last look */

@@ -90,6 +90,7 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 			log_say(text);
 		fs.shards_mode = cmdline->shards_mode;
 		fs.ranks = cmdline->ranks;
+		fs.mountpoint = mountpoint;
 		fs.asked = cmdline->asked;
 		for (int i = 0; i < FEATURES; i++)
 			if (cmdline->without[i])

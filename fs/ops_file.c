@@ -58,6 +58,8 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 	}
 	trace_open(fs, node, fuse_req_ctx(req)->pid);
 	peak_touch(fs);
+	if (fs->budget)
+		budget_open(fs);
 	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP) && !fs->budget;
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/budget.h"
 #include "fs/ownfile.h"
 #include "fs/peak.h"
 #include "fs/trace.h"
@@ -126,6 +127,8 @@ void ownfile_open(struct wloadfs *fs, fuse_req_t req, uint32_t index, struct fus
 	 * with a budget cached, see budget.h. Only a shard's pages may outlive its handles: small
 	 * files can be edited beside the mount.
 	 */
+	if (fs->budget && is_shard)
+		budget_open(fs);
 	fi->direct_io = feature_on(&fs->features, FEATURE_DIRECT_MMAP) && !(fs->budget && is_shard);
 	fi->keep_cache = !fi->direct_io && is_shard;
 	fi->noflush = 1;

@@ -15,7 +15,7 @@ setup() {
 	MODULE=$MNT/modules/model/layers/0/mlp/up_proj/weight
 	HOLDERS=()
 	ALL=(passthrough direct_mmap epoch parallel_dirops readdirplus async_read async_dio
-		explicit_inval large_requests cachestat split dontcache)
+		explicit_inval large_requests cachestat split dontcache read_ahead)
 }
 
 teardown() {
