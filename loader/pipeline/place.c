@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "loader/pipeline/place.h"
@@ -103,11 +104,21 @@ static bool extend(const struct placer *p, struct copy *copy, const struct copy 
 	return true;
 }
 
-static int place_few(struct placer *p, const struct reads_batch *batch, struct wload_error *err)
+static int by_destination(const void *left, const void *right)
+{
+	const struct reads_place *a = left, *b = right;
+
+	if (a->param != b->param)
+		return a->param < b->param ? -1 : 1;
+	return (a->dst_offset > b->dst_offset) - (a->dst_offset < b->dst_offset);
+}
+
+static int place_few(struct placer *p, struct reads_batch *batch, struct wload_error *err)
 {
 	struct copy copy = {0};
 	int r = 0;
 
+	qsort(batch->places, batch->place_count, sizeof(*batch->places), by_destination);
 	for (size_t i = 0; r == 0 && i < batch->place_count; i++) {
 		const struct reads_place *place = &batch->places[i];
 		struct copy next = {.first = place,
@@ -165,9 +176,8 @@ static int place_rows(struct placer *p, const struct reads_batch *batch, struct 
 			      piece, batch->rows, err);
 }
 
-int place_batch(struct param_memory *memory, struct device_queue *queue,
-		const struct reads_batch *batch, const struct place_slot *slot,
-		struct wload_error *err)
+int place_batch(struct param_memory *memory, struct device_queue *queue, struct reads_batch *batch,
+		const struct place_slot *slot, struct wload_error *err)
 {
 	struct placer p = {.memory = memory, .queue = queue, .slot = *slot};
 

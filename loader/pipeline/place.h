@@ -11,8 +11,9 @@
  *
  * places that lie in the parameters as they lie in the slot are one copy (a and b), and small ones
  * that have only padding between them are put together behind the batch, padding included, and
- * copied at once (c, d, e). Parameters are pooled in the order of the plan, which is that of the
- * disk, so a checkpoint's scalars, side by side on disk, are side by side there. */
+ * copied at once (c, d, e), whatever their order in the slot: a stack's experts lie by number, on
+ * disk often by name (0, 1, 10, 11, 2). Parameters are pooled in the order of the plan, which is
+ * that of the disk, so a checkpoint's scalars, side by side on disk, are side by side there. */
 
 #include "loader/device/device.h"
 #include "loader/pipeline/param_memory.h"
@@ -28,9 +29,10 @@ struct place_slot {
 
 /* Queues the copies; the slot stays untouched until a mark behind them was waited for.
  *
+ * batch  its places may come into another order
+ *
  * Returns 0, or what the device or the memory said. */
-int place_batch(struct param_memory *memory, struct device_queue *queue,
-		const struct reads_batch *batch, const struct place_slot *slot,
-		struct wload_error *err);
+int place_batch(struct param_memory *memory, struct device_queue *queue, struct reads_batch *batch,
+		const struct place_slot *slot, struct wload_error *err);
 
 #endif

@@ -186,6 +186,46 @@ static void check_rows(struct tap *tap, uint32_t pitch)
 	free(w);
 }
 
+/* A thousand scalars of one parameter, on disk in another order. */
+static void check_order(struct tap *tap)
+{
+	static const struct plan_of_tensor tensor = {"t", WLOAD_DTYPE_U8, 4000};
+	static struct reads_place places[1000];
+	struct device_ops ops = device_host;
+	struct device device = {.ops = &ops};
+	struct world *w = calloc(1, sizeof(*w));
+	struct wload_error err = {0};
+	bool pass;
+
+	ops.copy_in = late_copy;
+	ops.copy_rows = late_rows;
+	ops.slow_copies = true;
+	w->slot = malloc(SLOT_BYTES);
+	w->batch = (struct reads_batch){.rows = 1, .bytes = 4000, .places = places};
+	for (; w->batch.place_count < 1000; w->batch.place_count++) {
+		uint32_t i = (uint32_t)w->batch.place_count;
+
+		places[i] = (struct reads_place){
+			.src_offset = 4 * i, .dst_offset = i * 7 % 1000 * 4, .bytes = 4};
+	}
+	for (size_t i = 0; i < 4000; i++)
+		w->slot[i] = byte_at(i);
+	pass = plan_of(&tensor, 1, &w->made, &err) == 0 &&
+	       param_memory_open(&w->memory, &device, w->made.plan, PARAM_KEPT, &err) == 0 &&
+	       place_batch(&w->memory, &w->queue, &w->batch,
+			   &(struct place_slot){.bytes = w->slot,
+						.free = w->slot + 4000,
+						.free_bytes = SLOT_BYTES - 4000},
+			   &err) == 0;
+	make_copies(&w->queue);
+	ok(tap, pass && all_there(w) && w->queue.count == 1,
+	   "place: scalars in any order are one copy (%zu) %s", w->queue.count, err.text);
+	param_memory_close(&w->memory);
+	plan_of_free(&w->made);
+	free(w->slot);
+	free(w);
+}
+
 int main(void)
 {
 	struct tap tap = {0};
@@ -194,5 +234,6 @@ int main(void)
 		check_row(&tap, &rows[i]);
 	check_rows(&tap, 10);
 	check_rows(&tap, 64);
+	check_order(&tap);
 	return tap_done(&tap);
 }
