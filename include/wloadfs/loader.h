@@ -57,7 +57,9 @@ struct wload_load_options {
 	 * other ranks' claims keep their tensors. tp is then as many as the mount has ranks, and
 	 * rank is R. */
 	uint32_t tp;
-	uint32_t rank; /* or WLOAD_RANK_OF_PATH */
+	uint32_t rank;		  /* or WLOAD_RANK_OF_PATH */
+	uint32_t ep;		  /* experts are shared out among so many ranks; 0: not */
+	enum wload_layout layout; /* whose names and orders; 0: TensorRT-LLM's */
 
 	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
 	 * false stops the load, which then fails with -ECANCELED. */
@@ -98,9 +100,11 @@ struct wload_report {
 	uint64_t consumed_tensors;
 	uint64_t consumed_bytes;
 	uint64_t checkpoint_bytes; /* of all tensors, those that were not needed too */
-	uint64_t unused_tensors;   /* no parameter needed them; consumed at the end */
+	uint64_t unused_tensors;   /* no rank's parameter needs them; consumed at the end */
 	uint32_t tp;		   /* ranks that the checkpoint was split for, 1: not at all */
 	uint32_t rank;		   /* the one that was loaded */
+	uint32_t ep;		   /* ranks that experts were shared out among, 1: not at all */
+	enum wload_layout layout;
 };
 
 struct wload_load;
@@ -170,7 +174,7 @@ WLOAD_API const struct wload_sample *wload_load_samples(const struct wload_load 
 WLOAD_API const struct wload_loaded *wload_load_find(const struct wload_load *load,
 						     const char *name);
 
-/* The names of tensors that no parameter needed; NULL past the last. */
+/* The names of tensors that no rank's parameter needs; NULL past the last. */
 WLOAD_API const char *wload_load_unused(const struct wload_load *load, uint32_t i);
 
 /* What wload_checkpoint_warning() said of the checkpoint; NULL past the last. */

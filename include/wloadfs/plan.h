@@ -5,23 +5,27 @@
 /* The plan: which parameters an engine wants, made of which bytes of which tensors.
  *
  * Pure: inventory + config.json + rules, for one of tp ranks -> parameters. Every parameter is a
- * list of extents with their places in it; fusing by concatenation is only placement and moves
- * nothing twice.
+ * list of extents with their places in it; fusing, slicing and stacking are only placement and move
+ * nothing twice. No value of a tensor is looked at, and none is changed.
  *
  * Rules are JSON, one object a family (loader/plan/rules/, wload-rules(5)):
  *
- *   { "family": "llama",
- *     "model_types": ["llama", "mistral"],
+ *   { "family": "moe",
+ *     "model_types": ["moe"],
+ *     "packed": [
+ *       { "module": "qkv_proj", "within": "self_attn", "parts": ["q_proj", "k_proj", "v_proj"],
+ *         "shares": ["num_attention_heads", "num_key_value_heads", "num_key_value_heads"] } ],
  *     "fuse": [
- *       { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" },
- *       { "into": "gate_up_proj", "from": ["gate_proj", "up_proj"], "within": "mlp",
- *         "leaves": ["weight", "bias"] } ],
+ *       { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" } ],
+ *     "stack": [
+ *       { "into": "w3_w1", "from": ["up_proj", "gate_proj"], "within": "mlp.experts",
+ *         "along": "column", "layout": "trtllm", "every_rank": ["input_scale"] },
+ *       { "into": "w2", "from": ["down_proj"], "within": "mlp.experts", "along": "row" } ],
  *     "split": [
  *       { "modules": ["self_attn.q_proj"], "along": "heads" },
  *       { "modules": ["self_attn.k_proj", "self_attn.v_proj"], "along": "kv_heads" },
- *       { "modules": ["mlp.gate_proj", "mlp.up_proj"], "along": "column" },
- *       { "modules": ["self_attn.o_proj", "mlp.down_proj"], "along": "row",
- *         "leaves": ["weight", "bias"] },
+ *       { "modules": ["self_attn.o_proj"], "along": "row", "leaves": ["weight", "bias"] },
+ *       { "modules": ["mlp.gate"], "along": "whole" },
  *       { "modules": ["embed_tokens", "lm_head"], "along": "vocab" } ],
  *     "tied": [
  *       { "when": "tie_word_embeddings", "default": false,
@@ -29,20 +33,27 @@
  *
  * 1. A fuse rule joins, along the first dimension and in the order of "from", the tensors
  *    [PREFIX.]within.from[i].LEAF of equal PREFIX and LEAF into [PREFIX.]within.into.LEAF, for
- *    every LEAF in "leaves" (default: weight, bias).
- * 2. All of what one PREFIX has is joined, or none of it. It stays in its parts, and the plan's
+ *    every LEAF in "leaves" (default: weight, bias, weight_scale, weight_scale_inv,
+ *    weight_scale_2, input_scale).
+ * 2. A stack rule does so for experts: [PREFIX.]within.E.from[i].LEAF, E = 0, 1, 2 … become
+ *    [PREFIX.]within.into_LEAF, whose dimension 0 is E; each expert's parts are joined along
+ *    dimension 1. Scalars become [experts, parts], or [experts] where "from" has one part.
+ * 3. All of what one PREFIX has is joined, or none of it. It stays in its parts, and the plan's
  *    note says so, when one of the from[i] has a tensor that "leaves" does not list (quantised
- *    weights); or lacks one that another has; or when the parts of a LEAF differ in data type,
- *    rank, or a dimension past the first; or when the checkpoint has a tensor of the joined name,
- *    or an earlier rule took a part. A LEAF that is a scalar in every part stays, and hinders
- *    nothing.
- * 3. A tied rule leaves "skip" out of the plan when config.json's flag "when" (at the top, else
- *    in "text_config", else "default", which defaults to false) is true, and the checkpoint has
- *    "copy_of" or the rule names none.
- * 4. A split rule says what one rank of tp > 1 has of the tensors [PREFIX.]MODULE.LEAF, for every
- *    MODULE in "modules" (one or more components) and LEAF in "leaves" (default: weight, bias).
- *    Where a name has several modules the one that begins first counts, and of those the longest.
- *    What is split is cut before it is joined. "along" is one of
+ *    weights of other schemes); or lacks one that another has; or when the parts of a LEAF differ
+ *    in data type, rank, or a dimension past the first, experts in any; or when what would follow a
+ *    scale's last block would begin inside it (6); or when the checkpoint has another tensor of the
+ *    joined name, or an earlier rule took a part. A LEAF that is a scalar in every part of a fuse
+ *    rule stays, and hinders nothing: which of its values counts is not the plan's to say.
+ * 4. A packed rule says that [PREFIX.]within.module holds several of the parts that fuse and stack
+ *    rules of the same "within" join: along the first dimension, in the order of "parts", as large
+ *    beside each other as "shares" say, and that "each" times (default: once). Shares and "each"
+ *    are numbers, or names of config.json's. A part is then a tensor of the name that it would have
+ *    by itself, for all other rules. A scalar of such a module stays.
+ * 5. A split rule says what one rank of tp > 1 has of the tensors [PREFIX.]MODULE.LEAF, for every
+ *    MODULE in "modules" (one or more components) and LEAF in "leaves" (default: as in 1). Where a
+ *    name has several modules the one that begins first counts, and of those the longest. What is
+ *    split is cut before it is joined. "along" is one of
  *
  *      column    rows [r * c, (r + 1) * c) of dimension 0, c = ceil(rows / tp): the last ranks may
  *                have fewer, or none
@@ -54,16 +65,27 @@
  *      whole     every rank has all of it
  *
  *    A tensor of one element is whole, as is a tensor whose split dimension (column, row, vocab)
- *    is 1. Heads must divide the dimension; where config.json has a "head_dim" they must be that
- *    large; a number that is there must be a whole one from 1 to 2^32 - 1. Tensors that no split
- *    rule names are whole if they have at most one dimension; others, and those of a split module
- *    that "leaves" does not list (quantised weights), are refused with tp > 1, as are rules
- *    without "split".
- * 5. "family" and "model_types" are required, and of a rule all but "leaves", "default" and
- *    "copy_of". Values are non-empty and lists have no value twice; "into" and "from" are
- *    components without dots; no two rules make the same name or split the same module. Limits:
- *    64 KiB of text, 255 bytes a string, 64 elements in "model_types", "fuse", "split", "modules"
- *    and "tied", 16 in "from" (at least 2) and "leaves". */
+ *    is 1. Heads must divide the dimension; where the rule has "head", names of config.json's
+ *    numbers, or else config.json a "head_dim", they must be as large as that, or those together; a
+ *    number that is there must be a whole one from 1 to 2^32 - 1. Tensors that no split rule names
+ *    are whole if they have at most one dimension; others, and those of a split module that
+ *    "leaves" does not list, are refused with tp > 1, as are rules without "split". A stack's
+ *    "along" (no heads) says the same of each expert's parts. With ep > 1 a rank has some experts
+ *    only (struct wload_plan_options), but those leaves of all experts that "every_rank" lists.
+ * 6. weight_scale and weight_scale_inv are scales of the "weight" beside them, and are split where
+ *    that is, in blocks: of WLOAD_SCALE_BLOCK elements, unless the sizes are equal, or one is
+ *    another multiple of the other. A rank's share must begin and end with a block, or at the
+ *    end. A scale whose dimension is 1 is whole there.
+ * 7. A rule that has a "layout" is for that one only.
+ * 8. A tied rule leaves "skip" out of the plan when config.json's flag "when" (at the top, else
+ *    in "text_config", else "default", which defaults to false) is true, and the checkpoint has
+ *    "copy_of" or the rule names none.
+ * 9. "family" and "model_types" are required, and of a rule all but "leaves", "layout", "each",
+ *    "head", "every_rank", "default" and "copy_of". Values are non-empty and lists have no value
+ *    twice ("shares" may); "into", "from", "module" and "parts" are components without dots; no two
+ *    rules of one layout make the same name or split the same module. Limits: 64 KiB of text, 255
+ *    bytes a string, 64 elements in "model_types", "modules" and each list of rules, 16 in "from"
+ *    (at least 2, of a stack 1), "parts" and "leaves", 4 in "head", 4096 experts. */
 
 #include "wloadfs/tensor.h"
 
@@ -78,7 +100,8 @@ extern "C" {
  *   parameter  [piece 0][piece 1][piece 2]
  *
  * A column split is one piece, a row split one of each row of the tensor. Pieces are equally long,
- * bytes / rows, and lie one behind the other in the parameter. */
+ * bytes / rows, and lie one behind the other in the parameter. One parameter may have several
+ * sources of one tensor; they follow each other. */
 struct wload_source {
 	uint32_t tensor;     /* index in the inventory */
 	uint32_t rows;	     /* pieces, at least 1 */
@@ -125,6 +148,20 @@ struct wload_plan;
 /* The most ranks that a plan is made for. */
 #define WLOAD_TP_MAX 1024
 
+/* Elements of a weight, in each dimension, for one value of its scale, unless the shapes tell
+ * another number (DeepSeek's "weight_block_size"). */
+#define WLOAD_SCALE_BLOCK 128
+
+/* Whose names and orders parameters have, where engines differ. */
+enum wload_layout {
+	WLOAD_LAYOUT_TRTLLM, /* TensorRT-LLM: of an expert up's rows, then gate's; … */
+	WLOAD_LAYOUT_VLLM,   /* vLLM: gate's, then up's; … */
+	WLOAD_LAYOUT_COUNT
+};
+
+/* "trtllm", "vllm"; NULL past the last. */
+WLOAD_API const char *wload_layout_name(enum wload_layout layout);
+
 /* What is wanted of a plan; all zero: everything, by the built-in rules. */
 struct wload_plan_options {
 	/* wload_rules_builtin() or NULL: the family is chosen by the config's "model_type", or
@@ -133,6 +170,12 @@ struct wload_plan_options {
 	const struct wload_rules *rules;
 	uint32_t tp;   /* tensor-parallel ranks; 0 or 1: one, which has everything */
 	uint32_t rank; /* which of them, from 0 */
+
+	/* Among how many ranks the experts of a stack are shared out, a divisor of tp; 0 or 1:
+	 * every rank has a part of every expert. With more, rank r has those of share r % ep, each
+	 * cut for tp / ep ranks, of which it is r / ep; all else is cut for tp. */
+	uint32_t ep;
+	enum wload_layout layout; /* 0: WLOAD_LAYOUT_TRTLLM */
 };
 
 /* Builds the plan of one rank.
@@ -143,17 +186,20 @@ struct wload_plan_options {
  *
  * An unknown architecture (no config, no "model_type", or no rule for it) gives one parameter a
  * tensor, and a note. With one rank a checkpoint is never refused for what its tensors are: what
- * can't be joined stays as it is, with a note; and every tensor is whole in one source of one
- * parameter, or unused. With several, what no rule can split right is refused, naming it. A rank's
+ * can't be joined stays as it is, with a note; and every byte of a tensor is in one parameter once,
+ * or the tensor unused. With several, what no rule can split right is refused, naming it. A rank's
  * part may be empty: then the parameter has a dimension of 0 and no bytes. Parameters come in the
  * disk order of their first source.
  *
  * Returns 0, or
  *   -EBADMSG     config.json is not a JSON object
- *   -EINVAL      rank is not below tp; or a dimension can't be split for tp ranks (heads that tp
- *                does not divide, parts of a joined parameter that are not split alike)
+ *   -EINVAL      rank is not below tp; ep does not divide tp, or a stack's experts; there is no
+ *                such layout; or a dimension can't be split for tp ranks (heads that tp does not
+ *                divide, shares that are no whole blocks of a scale, parts of a joined parameter
+ *                that are not split alike)
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
- *                how a tensor is split; or a part would begin inside a byte
+ *                how a tensor is split; ep > 1, and they stack nothing; or a part would begin
+ *                inside a byte, or a scale's sizes tell no blocks
  *   -E2BIG       tp over WLOAD_TP_MAX, config.json over 16 MiB, the parameters over 2^64 bytes,
  *                a tensor's part 2^32 pieces or more
  *   -ENOMEM. */
@@ -173,8 +219,15 @@ WLOAD_API uint64_t wload_plan_bytes(const struct wload_plan *plan);
 WLOAD_API uint32_t wload_plan_tp(const struct wload_plan *plan);
 WLOAD_API uint32_t wload_plan_rank(const struct wload_plan *plan);
 
-/* How many parameters need a tensor; 0: unused. */
+/* Among how many ranks experts are shared out (at least 1), and the layout. */
+WLOAD_API uint32_t wload_plan_ep(const struct wload_plan *plan);
+WLOAD_API enum wload_layout wload_plan_layout(const struct wload_plan *plan);
+
+/* How many parameters of this rank need a tensor, or some of it. */
 WLOAD_API uint32_t wload_plan_uses(const struct wload_plan *plan, uint32_t tensor);
+
+/* Whether no rank needs it: the rules leave it out. An expert of another rank is not unused. */
+WLOAD_API bool wload_plan_unused(const struct wload_plan *plan, uint32_t tensor);
 
 /* The family whose rules were used ("llama"), or "none". */
 WLOAD_API const char *wload_plan_family(const struct wload_plan *plan);

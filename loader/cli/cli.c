@@ -29,10 +29,13 @@ int cli_check_rank(const struct options *options, struct wload_error *err)
 {
 	uint64_t tp = options->tp ? options->tp : 1;
 
-	if (options->rank == OPTION_NOT_GIVEN || options->rank < tp)
-		return 0;
-	return cli_usage(err, "--rank: %" PRIu64 " is not below --tp, which is %" PRIu64,
-			 options->rank, tp);
+	if (options->rank != OPTION_NOT_GIVEN && options->rank >= tp)
+		return cli_usage(err, "--rank: %" PRIu64 " is not below --tp, which is %" PRIu64,
+				 options->rank, tp);
+	if (options->ep && tp % options->ep != 0)
+		return cli_usage(err, "--ep: %" PRIu64 " is no divisor of --tp, which is %" PRIu64,
+				 options->ep, tp);
+	return 0;
 }
 
 void cli_warn(const char *text)

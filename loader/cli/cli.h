@@ -44,6 +44,16 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 		"tp", 0, "N", "split for N tensor-parallel ranks", OPTION_NUMBER, \
 			offsetof(struct options, tp), 1, WLOAD_TP_MAX             \
 	}
+#define OPTION_ROW_EP                                                                  \
+	{                                                                              \
+		"ep", 0, "M", "share experts out among M of the ranks", OPTION_NUMBER, \
+			offsetof(struct options, ep), 1, WLOAD_TP_MAX                  \
+	}
+#define OPTION_ROW_LAYOUT                                                                    \
+	{                                                                                    \
+		"layout", 0, "trtllm|vllm", "whose names and orders; trtllm", OPTION_CHOICE, \
+			offsetof(struct options, layout), 0, 0 /* as enum wload_layout */    \
+	}
 #define OPTION_ROW_RANK                                                                        \
 	{                                                                                      \
 		"rank", 0, "R", "which of them, from 0; default: PATH's, or 0", OPTION_NUMBER, \

@@ -49,6 +49,8 @@ static int run_load(const struct options *options, const struct wload_rules *rul
 		.io = (enum wload_io)options->io,
 		.tp = (uint32_t)options->tp,
 		.rank = cli_rank(options),
+		.ep = (uint32_t)options->ep,
+		.layout = (enum wload_layout)options->layout,
 		.progress = show,
 		.progress_ctx = &meter,
 	};
@@ -168,6 +170,8 @@ static const struct option_desc option_rows[] = {
 	OPTION_ROW_RULES,
 	OPTION_ROW_TP,
 	OPTION_ROW_RANK,
+	OPTION_ROW_EP,
+	OPTION_ROW_LAYOUT,
 	{"staging", 0, "SIZE", "all staging buffers together (K, M, G: binary)", OPTION_SIZE,
 	 offsetof(struct options, staging), UINT64_C(128) << 10, UINT64_C(64) << 30},
 	{"threads", 0, "N", "readers", OPTION_NUMBER, offsetof(struct options, threads), 1, 512},

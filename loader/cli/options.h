@@ -30,6 +30,8 @@ struct options {
 	uint64_t tp;	       /* 0: not given */
 	uint64_t rank;	       /* OPTION_NOT_GIVEN, unless it was */
 	uint64_t verify_every; /* 0: not given */
+	uint64_t ep;	       /* 0: not given */
+	unsigned int layout;   /* enum wload_layout */
 	bool no_consume;
 	bool release;
 	bool verify;

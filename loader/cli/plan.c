@@ -49,6 +49,8 @@ static int run(const struct options *options, struct wload_error *err)
 	inv = wload_checkpoint_inventory(source.ckpt);
 	wanted.rules = rules;
 	wanted.tp = (uint32_t)options->tp;
+	wanted.ep = (uint32_t)options->ep;
+	wanted.layout = (enum wload_layout)options->layout;
 	r = source_rank(&source, options->path, wanted.tp, cli_rank(options), &wanted.rank, err);
 	if (r < 0)
 		return r;
@@ -57,7 +59,8 @@ static int run(const struct options *options, struct wload_error *err)
 }
 
 static const struct option_desc option_rows[] = {
-	OPTION_ROW_JSON, OPTION_ROW_RULES, OPTION_ROW_TP, OPTION_ROW_RANK, OPTION_ROW_HELP, {0},
+	OPTION_ROW_JSON, OPTION_ROW_RULES,  OPTION_ROW_TP,   OPTION_ROW_RANK,
+	OPTION_ROW_EP,	 OPTION_ROW_LAYOUT, OPTION_ROW_HELP, {0},
 };
 
 const struct command command_plan = {

@@ -45,6 +45,8 @@ void report_json(const struct wload_load *load, struct text *text)
 	json_text(text, "family", r->family);
 	json_number(text, "tp", r->tp);
 	json_number(text, "rank", r->rank);
+	json_number(text, "ep", r->ep);
+	json_text(text, "layout", wload_layout_name(r->layout));
 	json_text(text, "note", r->note);
 	text_printf(text, "  \"mount\": %s,\n", r->mount ? "true" : "false");
 	text_printf(text, "  \"claims\": %s,\n", r->claims ? "true" : "false");
@@ -92,6 +94,8 @@ static void summary_bytes(const struct wload_report *r, struct text *text)
 		    plural(r->parameters), bytes, r->family);
 	if (r->tp > 1)
 		text_printf(text, ", rank %" PRIu32 " of %" PRIu32, r->rank, r->tp);
+	if (r->ep > 1)
+		text_printf(text, ", ep %" PRIu32, r->ep);
 	text_printf(text, "\n");
 	if (r->bytes_verified) {
 		units_bytes(r->bytes_verified, bytes);

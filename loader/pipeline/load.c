@@ -135,7 +135,10 @@ static int open_device(struct load *l, const struct device_choice *choice, struc
 /* The checkpoint and what is to be made of it. */
 static int open_plan(struct load *l, const char *path, struct wload_error *err)
 {
-	struct wload_plan_options wanted = {.rules = l->options->rules, .tp = l->options->tp};
+	struct wload_plan_options wanted = {.rules = l->options->rules,
+					    .tp = l->options->tp,
+					    .ep = l->options->ep,
+					    .layout = l->options->layout};
 	int r = source_open(path, &l->source, err);
 
 	if (r == 0)

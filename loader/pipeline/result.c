@@ -17,7 +17,7 @@ struct wload_load *result_new(void)
 
 static bool is_unused(const struct wload_plan *plan, uint32_t tensor)
 {
-	return wload_plan_uses(plan, tensor) == 0;
+	return wload_plan_unused(plan, tensor);
 }
 
 /* Counts what the copies take, and allocates it. */
@@ -107,6 +107,8 @@ int result_fill(struct wload_load *load, const struct wload_inventory *inv,
 	load->report.note = load->note;
 	load->report.tp = wload_plan_tp(plan);
 	load->report.rank = wload_plan_rank(plan);
+	load->report.ep = wload_plan_ep(plan);
+	load->report.layout = wload_plan_layout(plan);
 	return 0;
 }
 

@@ -17,7 +17,7 @@ int draft_init(struct draft *draft, const struct wload_inventory *inv, struct ar
 {
 	size_t count = wload_inventory_count(inv);
 
-	*draft = (struct draft){.inv = inv, .arena = arena};
+	*draft = (struct draft){.inv = inv, .tensor_count = (uint32_t)count, .arena = arena};
 	draft->owner = malloc((count ? count : 1) * sizeof(*draft->owner));
 	if (!draft->owner)
 		return wload_fail(err, ENOMEM, "out of memory");
@@ -30,6 +30,7 @@ void draft_done(struct draft *draft)
 	free(draft->owner);
 	free(draft->joins);
 	free(draft->parts);
+	free(draft->views);
 }
 
 void draft_leave_out(struct draft *draft, uint32_t tensor)
@@ -39,27 +40,59 @@ void draft_leave_out(struct draft *draft, uint32_t tensor)
 	draft->left_out++;
 }
 
-int draft_join(struct draft *draft, const char *name, const uint64_t *shape, uint32_t rank,
-	       const uint32_t *tensors, uint32_t count, struct wload_error *err)
+int draft_add_view(struct draft *draft, const struct draft_view *view, uint32_t *ret_part,
+		   struct wload_error *err)
 {
-	uint32_t i;
+	if (draft->view_count >= DRAFT_LEFT_OUT - draft->tensor_count)
+		return wload_fail(err, E2BIG, "over 2^32 parts of tensors");
+	if (!grow_array(&draft->views, &draft->view_cap, draft->view_count + 1,
+			sizeof(*draft->views)))
+		return wload_fail(err, ENOMEM, "out of memory");
+	*ret_part = draft->tensor_count + (uint32_t)draft->view_count;
+	draft->views[draft->view_count++] = *view;
+	return 0;
+}
 
+const struct draft_view *draft_view(const struct draft *draft, uint32_t part)
+{
+	return part < draft->tensor_count ? NULL : &draft->views[part - draft->tensor_count];
+}
+
+struct wload_tensor draft_part(const struct draft *draft, uint32_t part)
+{
+	const struct draft_view *view = draft_view(draft, part);
+
+	return view ? view->part : wload_inventory_tensor(draft->inv, part);
+}
+
+uint32_t draft_tensor(const struct draft *draft, uint32_t part)
+{
+	const struct draft_view *view = draft_view(draft, part);
+
+	return view ? view->tensor : part;
+}
+
+int draft_join(struct draft *draft, const struct draft_join *join, const uint32_t *parts,
+	       struct wload_error *err)
+{
+	size_t count = (size_t)join->parts * (join->experts ? join->experts : 1), i;
+	uint32_t *owner;
+
+	if (draft->part_count + count > UINT32_MAX)
+		return wload_fail(err, E2BIG, "over 2^32 parts of parameters");
 	if (!grow_array(&draft->joins, &draft->join_cap, draft->join_count + 1,
 			sizeof(*draft->joins)) ||
 	    !grow_array(&draft->parts, &draft->part_cap, draft->part_count + count,
 			sizeof(*draft->parts)))
 		return wload_fail(err, ENOMEM, "out of memory");
-	draft->joins[draft->join_count] = (struct draft_join){
-		.name = name,
-		.shape = shape,
-		.rank = rank,
-		.parts = count,
-		.first_part = (uint32_t)draft->part_count,
-	};
+	draft->joins[draft->join_count] = *join;
+	draft->joins[draft->join_count].first_part = (uint32_t)draft->part_count;
 	for (i = 0; i < count; i++) {
-		assert(draft->owner[tensors[i]] == DRAFT_FREE);
-		draft->owner[tensors[i]] = (uint32_t)draft->join_count;
-		draft->parts[draft->part_count++] = tensors[i];
+		owner = &draft->owner[draft_tensor(draft, parts[i])];
+		assert(*owner == DRAFT_FREE || *owner == draft->join_count);
+		draft->joined += *owner == DRAFT_FREE;
+		*owner = (uint32_t)draft->join_count;
+		draft->parts[draft->part_count++] = parts[i];
 	}
 	draft->join_count++;
 	return 0;

@@ -4,23 +4,41 @@
 
 /* What becomes of each tensor, while the rules are applied one after the other.
  *
- * Every tensor starts free. A rule may claim free tensors: to leave them out, or to join them into
- * one parameter. What is still free at the end is a parameter of its own. No tensor is claimed
- * twice, so whatever the rules say, the plan uses each tensor once or not at all. */
+ * Every tensor starts free. A rule may claim free tensors: to leave them out, or to join them, or
+ * parts of them, into one parameter. What is still free at the end is a parameter of its own. No
+ * tensor is claimed twice, so whatever the rules say, the plan uses each tensor once or not at all.
+ *
+ * A part is a number: a tensor's index, or, from the count of tensors on, a view, which stands for
+ * some rows of a tensor that holds several parts in one (an already fused qkv_proj):
+ *
+ *   tensor  |offset|piece|        |piece|        |piece|        count pieces
+ *                  |<-- stride -->|
+ *
+ * To whoever asks draft_part() it is a tensor like any other, with a name of its own. */
 
 #include "loader/plan/arena.h"
-#include "wloadfs/plan.h"
+#include "loader/plan/rules.h"
 
 #define DRAFT_FREE     UINT32_MAX	/* owner[]: nobody's yet */
 #define DRAFT_LEFT_OUT (UINT32_MAX - 1) /* owner[]: of no parameter */
 
-/* Parts joined end to end along their first dimension. */
+struct draft_view {
+	uint32_t tensor;
+	struct wload_tensor part;	/* as if it were stored by itself; not offset and shard */
+	uint32_t weight;		/* of a scale: the view that it scales; else DRAFT_FREE */
+	uint64_t count;			/* of pieces, at least 1 */
+	uint64_t offset, piece, stride; /* bytes */
+};
+
+/* Parts joined end to end along their first dimension; of a stack, those of each expert, and the
+ * experts along a dimension before it. */
 struct draft_join {
-	const char *name;      /* in the arena, as is shape */
-	const uint64_t *shape; /* rank dimensions */
-	uint32_t rank;
-	uint32_t parts;	     /* how many tensors */
-	uint32_t first_part; /* index in draft.parts; they are in order there */
+	const char *name;    /* in the arena */
+	uint32_t parts;	     /* how many; of a stack, of one expert */
+	uint32_t experts;    /* 0: no stack */
+	bool every_rank;     /* each rank has all experts */
+	uint32_t first_part; /* index in draft.parts; they are in order there, by experts */
+	const struct rules_fuse *rule;
 };
 
 /* Something for the user to know: the first of its kind in words, the rest as a number. */
@@ -31,13 +49,16 @@ struct draft_note {
 
 struct draft {
 	const struct wload_inventory *inv;
+	uint32_t tensor_count;
 	struct arena *arena;
-	uint32_t *owner; /* of each tensor: an index in joins, or one of the above */
-	uint32_t left_out;
+	uint32_t *owner;	   /* of each tensor: an index in joins, or one of the above */
+	uint32_t left_out, joined; /* how many tensors */
 	struct draft_join *joins;
 	size_t join_count, join_cap;
-	uint32_t *parts; /* tensor indexes */
+	uint32_t *parts;
 	size_t part_count, part_cap;
+	struct draft_view *views;
+	size_t view_count, view_cap;
 	struct draft_note note;
 };
 
@@ -54,11 +75,24 @@ void draft_done(struct draft *draft);
 /* Leaves a free tensor out of the plan. */
 void draft_leave_out(struct draft *draft, uint32_t tensor);
 
-/* Joins free tensors into a parameter; name and shape are in the arena.
+/* Adds a view, whose name and shape are in the arena.
  *
- * Returns 0, or -ENOMEM with nothing claimed. */
-int draft_join(struct draft *draft, const char *name, const uint64_t *shape, uint32_t rank,
-	       const uint32_t *tensors, uint32_t count, struct wload_error *err);
+ * Returns 0, -E2BIG when there are 2^32 parts, -ENOMEM. */
+int draft_add_view(struct draft *draft, const struct draft_view *view, uint32_t *ret_part,
+		   struct wload_error *err);
+
+/* A part as a tensor; its view, or NULL; the tensor that it is of. */
+struct wload_tensor draft_part(const struct draft *draft, uint32_t part);
+const struct draft_view *draft_view(const struct draft *draft, uint32_t part);
+uint32_t draft_tensor(const struct draft *draft, uint32_t part);
+
+/* Joins parts of free tensors into a parameter, `join->parts` for each expert.
+ *
+ * join  but for first_part; its rule is borrowed
+ *
+ * Returns 0, -E2BIG when there are 2^32 parts, or -ENOMEM, with nothing claimed. */
+int draft_join(struct draft *draft, const struct draft_join *join, const uint32_t *parts,
+	       struct wload_error *err);
 
 /* Notes one thing for the user: a line, in which control bytes become '?'. */
 void draft_note(struct draft *draft, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

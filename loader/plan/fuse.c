@@ -1,194 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Joining modules into one: q_proj, k_proj, v_proj -> qkv_proj.
+/* Joining modules into one: q_proj, k_proj, v_proj -> qkv_proj; and all experts' into one stack.
  *
- *   model.layers.0.self_attn.q_proj.weight
- *   '------- stem ---------' part   leaf
- *
- * A group is one stem with all modules of the rule. It is joined whole or not at all: an engine
- * that has qkv_proj.weight can do nothing with k_proj.weight_scale, nor with q_proj.bias alone. So
- * a group stays in its parts, with a note for the user, when a module holds a tensor whose leaf the
- * rule does not list (quantised: qweight, weight_scale, …, each with an axis of its own), when a
+ * A group is one stem with all modules of the rule (group.h). It is joined whole or not at all: an
+ * engine that has qkv_proj.weight can do nothing with k_proj.weight_scale, nor with q_proj.bias
+ * alone. So a group stays in its parts, with a note for the user, when a module holds a tensor
+ * whose leaf the rule does not list (quantised: qweight, …, each with an axis of its own), when a
  * leaf is not in all of the modules, or when the parts disagree in data type or in the shape past
- * the first dimension. Leaves that are scalars in all of the modules can't be joined and stay, but
- * hinder nothing: to list one is to say so.
+ * the first dimension; experts, in any. Leaves that are scalars in all of the modules can't be
+ * joined and stay, but hinder nothing; those of experts can be stacked.
  *
  * Groups are found by walking the tensors once: the first tensor of a group that comes by looks the
- * others up, by prefix in the order of names, and all of them are crossed off. */
+ * others up, and all of them are crossed off. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 #include "loader/plan/fuse.h"
-
-#define NO_TENSOR UINT32_MAX
-
-struct group {
-	const struct rules_fuse *rule;
-	const char *stem; /* with its last dot; borrowed from a tensor's name */
-	size_t stem_len;
-	uint32_t tensors[RULES_LEAVES_MAX][RULES_PARTS_MAX]; /* or NO_TENSOR */
-};
-
-/* How every note starts: a format for STAYS_ARG. */
-#define STAYS	     "'%.*s%s' stays in its parts: "
-#define STAYS_ARG(g) shown_stem(g), (g)->stem, (g)->rule->into
-
-static int shown_stem(const struct group *g)
-{
-	int shown = draft_shown(g->stem);
-
-	return (size_t)shown < g->stem_len ? shown : (int)g->stem_len;
-}
-
-/* The component of a name after the one at p, or NULL. */
-static const char *next_component(const char *p)
-{
-	p = strchr(p, '.');
-	return p ? p + 1 : NULL;
-}
-
-/* Finds "within.part." in a name; returns the length of what is before the part, 0: not in it. */
-static size_t find_stem(const struct rules_fuse *rule, const char *name)
-{
-	size_t within_len = strlen(rule->within), part_len, i;
-	const char *p, *part;
-
-	for (p = name; p; p = next_component(p)) {
-		if (strncmp(p, rule->within, within_len) || p[within_len] != '.')
-			continue;
-		part = p + within_len + 1;
-		for (i = 0; i < rule->from.count; i++) {
-			part_len = strlen(rule->from.items[i]);
-			if (!strncmp(part, rule->from.items[i], part_len) && part[part_len] == '.')
-				return (size_t)(part - name);
-		}
-	}
-	return 0;
-}
-
-/* Writes STEM MODULE "." LEAF. */
-static void spell(char *to, const struct group *g, const char *module, const char *leaf)
-{
-	to = mempcpy(to, g->stem, g->stem_len);
-	to = stpcpy(to, module);
-	*to++ = '.';
-	(void)stpcpy(to, leaf);
-}
-
-static size_t find_leaf(const struct rules_fuse *rule, const char *leaf)
-{
-	size_t i;
-
-	for (i = 0; i < rule->leaves.count; i++)
-		if (!strcmp(rule->leaves.items[i], leaf))
-			break;
-	return i;
-}
-
-/* Enters all tensors of a module into the group and crosses them off.
- *
- * ret_stranger  a tensor whose leaf is not in the rule, if there is one */
-static int collect_part(struct draft *draft, struct group *g, size_t part, bool *crossed_off,
-			uint32_t *ret_stranger, struct wload_error *err)
-{
-	const char *module = g->rule->from.items[part];
-	size_t prefix_len = g->stem_len + strlen(module) + 1, leaf;
-	char *prefix CLEANUP_FREE = malloc(prefix_len + 1);
-	uint32_t rank, end, tensor;
-
-	if (!prefix)
-		return wload_fail(err, ENOMEM, "out of memory");
-	spell(prefix, g, module, "");
-	wload_inventory_prefix(draft->inv, prefix, prefix_len, &rank, &end);
-	for (; rank < end; rank++) {
-		tensor = wload_inventory_by_name(draft->inv, rank);
-		crossed_off[tensor] = true;
-		leaf = find_leaf(g->rule,
-				 wload_inventory_tensor(draft->inv, tensor).name + prefix_len);
-		if (leaf < g->rule->leaves.count)
-			g->tensors[leaf][part] = tensor;
-		else if (*ret_stranger == NO_TENSOR)
-			*ret_stranger = tensor;
-	}
-	return 0;
-}
-
-static int collect(struct draft *draft, struct group *g, bool *crossed_off, uint32_t *ret_stranger,
-		   struct wload_error *err)
-{
-	size_t part;
-	int r;
-
-	memset(g->tensors, 0xff, sizeof(g->tensors)); /* NO_TENSOR */
-	*ret_stranger = NO_TENSOR;
-	for (part = 0; part < g->rule->from.count; part++) {
-		r = collect_part(draft, g, part, crossed_off, ret_stranger, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
+#include "loader/plan/group.h"
+#include "loader/plan/scale.h"
 
 /* Whether any, and the first that does not, of the modules has a leaf. */
 static bool leaf_present(const struct group *g, size_t leaf, size_t *ret_missing)
 {
+	size_t count = (size_t)g->experts * g->from;
 	bool present = false;
-	size_t part;
 
-	*ret_missing = g->rule->from.count;
-	for (part = g->rule->from.count; part-- > 0;) {
-		if (g->tensors[leaf][part] == NO_TENSOR)
-			*ret_missing = part;
+	*ret_missing = count;
+	for (size_t i = count; i-- > 0;) {
+		if (group_leaf(g, leaf)[i] == GROUP_NONE)
+			*ret_missing = i;
 		else
 			present = true;
 	}
 	return present;
 }
 
-/* What two parts disagree in, or NULL. */
-static const char *difference(const struct wload_tensor *a, const struct wload_tensor *b)
+/* Of what "into" is called already there is nothing but itself: DeepSeek's kv_a_proj_with_mqa in
+ * models without q_a_proj. */
+static bool is_joined(const struct group *g)
+{
+	bool only = !g->rule->stacked && rules_names_contain(&g->rule->from, g->rule->into);
+
+	for (size_t leaf = 0; only && leaf < g->rule->leaves.count; leaf++)
+		for (size_t i = 0; only && i < (size_t)g->experts * g->from; i++)
+			only = group_leaf(g, leaf)[i] == GROUP_NONE ||
+			       !strcmp(g->rule->from.items[i % g->from], g->rule->into);
+	return only;
+}
+
+/* What two parts disagree in, or NULL.
+ *
+ * first  the first dimension that must be equal */
+static const char *difference(const struct wload_tensor *a, const struct wload_tensor *b,
+			      uint32_t first)
 {
 	if (a->dtype != b->dtype)
 		return "data type";
 	if (a->rank != b->rank)
 		return "rank";
-	if (a->rank > 1 && memcmp(a->shape + 1, b->shape + 1, (a->rank - 1) * sizeof(*a->shape)))
-		return "shape past the first dimension";
+	if (a->rank > first &&
+	    memcmp(a->shape + first, b->shape + first, (a->rank - first) * sizeof(*a->shape)) != 0)
+		return first ? "shape past the first dimension" : "shape";
 	return NULL;
 }
 
-/* Whether the tensors of a leaf that every module has may be joined; notes why not. */
-static bool leaf_joinable(struct draft *draft, const struct group *g, size_t leaf)
+/* Whether one part of a leaf fits the others: the first part's, and of later experts, the first
+ * expert's; notes why not. */
+static bool part_joinable(struct draft *draft, const struct group *g, size_t leaf, size_t i)
 {
-	struct wload_tensor first = wload_inventory_tensor(draft->inv, g->tensors[leaf][0]), t;
-	uint64_t rows = 0;
-	const char *differ;
-	size_t part;
+	const uint32_t *parts = group_leaf(g, leaf);
+	uint32_t of = i < g->from ? parts[0] : parts[i % g->from];
+	struct wload_tensor first = draft_part(draft, of), t = draft_part(draft, parts[i]);
+	const char *differ = difference(&first, &t, i < g->from);
 
-	for (part = 0; part < g->rule->from.count; part++) {
-		t = wload_inventory_tensor(draft->inv, g->tensors[leaf][part]);
-		differ = difference(&first, &t);
-		if (differ) {
-			draft_note(draft, STAYS "'%.*s' and '%.*s' differ in %s", STAYS_ARG(g),
-				   DRAFT_SHOW(first.name), DRAFT_SHOW(t.name), differ);
-			return false;
-		}
-		if (draft->owner[g->tensors[leaf][part]] != DRAFT_FREE) {
-			draft_note(draft, STAYS "another rule took '%.*s'", STAYS_ARG(g),
-				   DRAFT_SHOW(t.name));
-			return false;
+	if (differ)
+		draft_note(draft, STAYS "'%.*s' and '%.*s' differ in %s", STAYS_ARG(g),
+			   DRAFT_SHOW(first.name), DRAFT_SHOW(t.name), differ);
+	else if (draft->owner[draft_tensor(draft, parts[i])] != DRAFT_FREE)
+		draft_note(draft, STAYS "another rule took '%.*s'", STAYS_ARG(g),
+			   DRAFT_SHOW(t.name));
+	else
+		return true;
+	return false;
+}
+
+/* Whether the rows of a leaf's parts can follow each other; notes why not. Returns 1, 0, -ENOMEM.
+ */
+static int rows_joinable(struct draft *draft, const struct group *g, size_t leaf,
+			 struct wload_error *err)
+{
+	uint64_t rows = 0, rest;
+	int r;
+
+	for (size_t i = 0; i < g->from; i++) {
+		uint32_t part = group_leaf(g, leaf)[i];
+		struct wload_tensor t = draft_part(draft, part);
+
+		r = scale_rest(draft, part, &rest, err);
+		if (r < 0)
+			return r;
+		if (rest && i + 1 < g->from) {
+			draft_note(draft, STAYS "'%.*s' scales %" PRIu64 " rows past a whole block",
+				   STAYS_ARG(g), DRAFT_SHOW(t.name), rest);
+			return 0;
 		}
 		if (t.rank > 0 && !checked_add(rows, t.shape[0], &rows)) {
 			draft_note(draft, STAYS "it would have over 2^64 rows", STAYS_ARG(g));
-			return false;
+			return 0;
 		}
 	}
-	return true;
+	return 1;
 }
 
-/* Makes the name of what a leaf becomes, in the arena. */
+/* Makes STEM INTO SEPARATOR LEAF in the arena. */
 static char *joined_name(struct draft *draft, const struct group *g, size_t leaf)
 {
 	const char *into = g->rule->into, *leaf_name = g->rule->leaves.items[leaf];
@@ -196,78 +123,99 @@ static char *joined_name(struct draft *draft, const struct group *g, size_t leaf
 		arena_take(draft->arena, g->stem_len + strlen(into) + 1 + strlen(leaf_name) + 1);
 
 	if (name)
-		spell(name, g, into, leaf_name);
+		(void)stpcpy(stpcpy(stpcpy(mempcpy(name, g->stem, g->stem_len), into),
+				    g->rule->stacked ? "_" : "."),
+			     leaf_name);
 	return name;
 }
 
-/* Whether the whole group may be joined; notes why not.
- *
- * names  of the parameters to be, by leaf; NULL: the leaf stays
- *
- * Returns 1, 0, or -ENOMEM. */
-static int group_joinable(struct draft *draft, const struct group *g, char **ret_names,
-			  struct wload_error *err)
+/* Whether the checkpoint has a tensor of a name that is none of those that are joined. */
+static bool name_taken(const struct draft *draft, const struct group *g, size_t leaf,
+		       const char *name)
 {
-	size_t leaf, missing;
 	uint32_t existing;
 
-	for (leaf = 0; leaf < g->rule->leaves.count; leaf++) {
-		ret_names[leaf] = NULL;
-		if (!leaf_present(g, leaf, &missing))
-			continue;
-		if (missing < g->rule->from.count) {
-			draft_note(draft, STAYS "'%s' has no '%s'", STAYS_ARG(g),
-				   g->rule->from.items[missing], g->rule->leaves.items[leaf]);
-			return 0;
-		}
-		if (!leaf_joinable(draft, g, leaf))
-			return 0;
-		if (wload_inventory_tensor(draft->inv, g->tensors[leaf][0]).rank == 0)
-			continue;
-		ret_names[leaf] = joined_name(draft, g, leaf);
-		if (!ret_names[leaf])
-			return wload_fail(err, ENOMEM, "out of memory");
-		if (wload_inventory_find(draft->inv, ret_names[leaf], &existing) == 0) {
-			draft_note(draft, STAYS "the checkpoint has '%.*s' already", STAYS_ARG(g),
-				   DRAFT_SHOW(ret_names[leaf]));
-			return 0;
-		}
+	if (wload_inventory_find(draft->inv, name, &existing) < 0)
+		return false;
+	for (size_t i = 0; i < g->from; i++)
+		if (draft_tensor(draft, group_leaf(g, leaf)[i]) == existing)
+			return false;
+	return true;
+}
+
+static void note_missing(struct draft *draft, const struct group *g, size_t leaf, size_t missing)
+{
+	const char *module = g->rule->from.items[missing % g->from];
+	const char *what = g->rule->leaves.items[leaf];
+
+	if (g->rule->stacked)
+		draft_note(draft, STAYS "expert %zu has no '%s.%s'", STAYS_ARG(g),
+			   missing / g->from, module, what);
+	else
+		draft_note(draft, STAYS "'%s' has no '%s'", STAYS_ARG(g), module, what);
+}
+
+/* Whether a leaf may be joined; notes why not.
+ *
+ * ret_name  of the parameter to be; NULL: the leaf is not there, or stays
+ *
+ * Returns 1, 0, or -ENOMEM. */
+static int leaf_joinable(struct draft *draft, const struct group *g, size_t leaf, char **ret_name,
+			 struct wload_error *err)
+{
+	size_t missing, count = (size_t)g->experts * g->from;
+	int r;
+
+	*ret_name = NULL;
+	if (!leaf_present(g, leaf, &missing))
+		return 1;
+	if (missing < count) {
+		note_missing(draft, g, leaf, missing);
+		return 0;
 	}
-	return 1;
+	for (size_t i = 0; i < count; i++)
+		if (!part_joinable(draft, g, leaf, i))
+			return 0;
+	r = rows_joinable(draft, g, leaf, err);
+	if (r <= 0)
+		return r;
+	if (draft_part(draft, group_leaf(g, leaf)[0]).rank == 0 && !g->rule->stacked)
+		return 1;
+	*ret_name = joined_name(draft, g, leaf);
+	if (!*ret_name)
+		return wload_fail(err, ENOMEM, "out of memory");
+	if (!name_taken(draft, g, leaf, *ret_name))
+		return 1;
+	draft_note(draft, STAYS "the checkpoint has '%.*s' already", STAYS_ARG(g),
+		   DRAFT_SHOW(*ret_name));
+	return 0;
 }
 
 static int join_leaf(struct draft *draft, const struct group *g, size_t leaf, const char *name,
 		     struct wload_error *err)
 {
-	struct wload_tensor t = wload_inventory_tensor(draft->inv, g->tensors[leaf][0]);
-	uint64_t *shape = arena_take(draft->arena, t.rank * sizeof(*shape));
-	uint32_t parts = (uint32_t)g->rule->from.count, part;
+	const struct rules_fuse *rule = g->rule;
+	const struct draft_join join = {
+		.name = name,
+		.parts = g->from,
+		.experts = rule->stacked ? g->experts : 0,
+		.every_rank = rules_names_contain(&rule->every_rank, rule->leaves.items[leaf]),
+		.rule = rule,
+	};
 
-	if (!shape)
-		return wload_fail(err, ENOMEM, "out of memory");
-	memcpy(shape, t.shape, t.rank * sizeof(*shape));
-	for (part = 1; part < parts; part++)
-		shape[0] += wload_inventory_tensor(draft->inv, g->tensors[leaf][part]).shape[0];
-	return draft_join(draft, name, shape, t.rank, g->tensors[leaf], parts, err);
+	return draft_join(draft, &join, group_leaf(g, leaf), err);
 }
 
-static int apply_to_group(struct draft *draft, struct group *g, bool *crossed_off,
-			  struct wload_error *err)
+static int apply_to_group(struct draft *draft, const struct group *g, struct wload_error *err)
 {
 	char *names[RULES_LEAVES_MAX];
-	uint32_t stranger;
 	size_t leaf;
-	int r;
+	int r = 1;
 
-	r = collect(draft, g, crossed_off, &stranger, err);
-	if (r < 0)
-		return r;
-	if (stranger != NO_TENSOR) {
-		draft_note(draft, STAYS "the rules do not cover '%.*s'", STAYS_ARG(g),
-			   DRAFT_SHOW(wload_inventory_tensor(draft->inv, stranger).name));
+	if (g->refused || is_joined(g))
 		return 0;
-	}
-	r = group_joinable(draft, g, names, err);
+	for (leaf = 0; r > 0 && leaf < g->rule->leaves.count; leaf++)
+		r = leaf_joinable(draft, g, leaf, &names[leaf], err);
 	if (r <= 0)
 		return r;
 	for (leaf = 0; r >= 0 && leaf < g->rule->leaves.count; leaf++)
@@ -276,25 +224,27 @@ static int apply_to_group(struct draft *draft, struct group *g, bool *crossed_of
 	return r < 0 ? r : 0;
 }
 
-int fuse_apply(struct draft *draft, const struct rules_fuse *rule, struct wload_error *err)
+int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct wload_rules *rules,
+	       const struct config *config, struct wload_error *err)
 {
-	uint32_t count = wload_inventory_count(draft->inv), i;
+	uint32_t count = draft->tensor_count, i;
 	bool *crossed_off CLEANUP_FREE = calloc(count ? count : 1, sizeof(*crossed_off));
-	struct group g = {.rule = rule};
-	int r;
+	struct found found;
+	struct find find;
+	int r = 0;
 
 	if (!crossed_off)
 		return wload_fail(err, ENOMEM, "out of memory");
-	for (i = 0; i < count; i++) {
-		if (crossed_off[i])
+	find_init(&find, rule, rules, config);
+	for (i = 0; r == 0 && i < count; i++) {
+		const char *name = wload_inventory_tensor(draft->inv, i).name;
+		struct group group CLEANUP(group_done) = {0};
+
+		if (crossed_off[i] || !find_in(&find, name, &found))
 			continue;
-		g.stem = wload_inventory_tensor(draft->inv, i).name;
-		g.stem_len = find_stem(rule, g.stem);
-		if (g.stem_len == 0)
-			continue;
-		r = apply_to_group(draft, &g, crossed_off, err);
-		if (r < 0)
-			return r;
+		r = group_collect(draft, &find, name, found.stem_len, crossed_off, &group, err);
+		if (r == 0)
+			r = apply_to_group(draft, &group, err);
 	}
-	return 0;
+	return r;
 }

@@ -2,13 +2,18 @@
 #ifndef WLOAD_PLAN_FUSE_H
 #define WLOAD_PLAN_FUSE_H
 
+#include "loader/plan/config.h"
 #include "loader/plan/draft.h"
-#include "loader/plan/rules.h"
 
-/* Joins what a fuse rule says; notes every group that it finds and has to leave in its parts.
+/* Joins what a rule of "fuse" or "stack" says; notes every group that it finds and has to leave in
+ * its parts.
  *
- * Returns 0, or -ENOMEM. */
-int fuse_apply(struct draft *draft, const struct rules_fuse *rule, struct wload_error *err);
+ * rules   whose packed modules count
+ * config  tells the shares of those
+ *
+ * Returns 0, -E2BIG when there are 2^32 parts, or -ENOMEM. */
+int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct wload_rules *rules,
+	       const struct config *config, struct wload_error *err);
 
 /* Leaves out what a tied rule says is stored elsewhere already. tied: the config's flag. */
 void tied_apply(struct draft *draft, const struct rules_tied *rule, bool tied);

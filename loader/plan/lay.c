@@ -1,29 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One walk over the tensors in disk order: each is the first source of a parameter, one of its
- * others, or left out. Every source is cut for the rank first, then put behind those before it. */
+/* Parameters come in the disk order of their first source: joins are sorted by it, and merged with
+ * the tensors that nobody claimed. Every part is cut for the rank first, then put behind those
+ * before it. Experts of a stack are alike, so what a rank has of one it has of all. */
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "loader/base/checked.h"
+#include "loader/base/cleanup.h"
 #include "loader/plan/lay.h"
 #include "loader/plan/split.h"
+
+/* Pieces of a view from this size on are sources of their own. Its neighbours fill the gaps between
+ * them, so that what is read stays one run of the disk; smaller ones cost more to place than to
+ * read. */
+#define LAY_PIECE_BYTES 16384
+
+/* A join, and the tensor that comes first in it. */
+struct turn {
+	uint32_t tensor, join;
+};
 
 /* A plan being laid down. */
 struct laying {
 	struct wload_plan *plan;
 	const struct draft *draft;
-	struct split split;
+	struct split split;	     /* of all that is no expert */
+	struct split expert_split;   /* of each expert that the rank has */
+	uint32_t expert_rank;	     /* which share of the experts that is */
 	struct wload_source *source; /* the next free one */
 };
 
+/* The experts of a stack that this rank has, or what a plain join stands for: one. */
+static void own_experts(const struct laying *l, const struct draft_join *join, uint32_t *ret_first,
+			uint32_t *ret_count)
+{
+	uint32_t ep = join->every_rank ? 1 : l->plan->ep;
+
+	*ret_count = join->experts ? join->experts / ep : 1;
+	*ret_first = join->experts && !join->every_rank ? l->expert_rank * *ret_count : 0;
+}
+
+static const uint32_t *parts_of(const struct laying *l, const struct draft_join *join,
+				uint32_t expert)
+{
+	return l->draft->parts + join->first_part + (size_t)expert * join->parts;
+}
+
+/* Whether a source goes on where the one before it ends, in the tensor too. */
+static bool goes_on(const struct wload_source *before, const struct wload_source *source)
+{
+	return before->tensor == source->tensor && before->rows == 1 && source->rows == 1 &&
+	       before->src_offset + before->bytes == source->src_offset;
+}
+
 /* Adds a part as the next source of a parameter. */
-static int add_source(struct laying *l, uint32_t tensor, const struct split_part *part,
+static int add_source(struct laying *l, const struct split_part *part, uint32_t tensor,
 		      struct wload_param *param, struct wload_error *err)
 {
-	struct wload_source *source = l->source++;
+	struct wload_source *source = l->source, *before = param->source_count ? source - 1 : NULL;
 
 	*source = part->source;
 	source->tensor = tensor;
@@ -31,9 +69,35 @@ static int add_source(struct laying *l, uint32_t tensor, const struct split_part
 	if (!checked_add(l->plan->bytes, source->bytes, &l->plan->bytes))
 		return wload_fail(err, E2BIG, "the parameters take over 2^64 bytes");
 	param->bytes += source->bytes; /* at most plan->bytes */
+	if (before && goes_on(before, source)) {
+		before->bytes += source->bytes;
+		return 0;
+	}
+	/* parts of one tensor come one behind the other */
+	l->plan->uses[tensor] += !before || before->tensor != tensor;
 	param->source_count++;
-	l->plan->uses[tensor]++;
+	l->source++;
 	return 0;
+}
+
+/* Adds what a rank has of a part, in as few sources as read well. */
+static int add_part(struct laying *l, const struct split_part *part, uint32_t id,
+		    struct wload_param *param, struct wload_error *err)
+{
+	uint32_t tensor = draft_tensor(l->draft, id), pieces = part->source.rows;
+	struct split_part piece = *part;
+	int r = 0;
+
+	piece.source.bytes /= pieces;
+	if (!draft_view(l->draft, id) || piece.source.bytes < LAY_PIECE_BYTES || pieces == 1)
+		return add_source(l, part, tensor, param, err);
+	piece.source.rows = 1;
+	piece.source.src_stride = 0;
+	for (; r == 0 && pieces; pieces--) {
+		r = add_source(l, &piece, tensor, param, err);
+		piece.source.src_offset += part->source.src_stride;
+	}
+	return r;
 }
 
 static uint64_t part_dim(const struct wload_tensor *t, const struct split_part *part, uint32_t dim)
@@ -41,106 +105,186 @@ static uint64_t part_dim(const struct wload_tensor *t, const struct split_part *
 	return part->cut && part->dim == dim ? part->length : t->shape[dim];
 }
 
-/* Gives a parameter a shape of its own: that of its first part. */
-static int own_shape(struct laying *l, const struct wload_tensor *t, const struct split_part *part,
-		     struct wload_param *param, struct wload_error *err)
+/* Parts that fit each other as they are in the checkpoint need not when they are cut, each by a
+ * rule of its own. */
+static int add_rows(const struct split *split, const struct wload_tensor *t,
+		    const struct split_part *part, const struct wload_param *param, uint64_t *shape,
+		    struct wload_error *err)
 {
-	uint64_t *shape = arena_take(&l->plan->arena, t->rank * sizeof(*shape));
-	uint32_t i;
+	for (uint32_t i = 1; i < t->rank; i++)
+		if (part_dim(t, part, i) != shape[i])
+			return split_fail(split, t->name, EINVAL, err,
+					  "has dimension %" PRIu32 " of %" PRIu64
+					  ", what it is joined to in '%.*s' has %" PRIu64,
+					  i, part_dim(t, part, i), DRAFT_SHOW(param->name),
+					  shape[i]);
+	shape[0] += part_dim(t, part, 0); /* at most the joined rows, which are checked */
+	return 0;
+}
+
+/* What the rank has of each part of a join's first own expert, and the shape of all of them.
+ *
+ * shape  of one expert; rank dimensions, or where those are scalars none */
+static int cut_parts(struct laying *l, const struct draft_join *join, const uint32_t *parts,
+		     const struct wload_param *param, struct split_part *cut, uint64_t *shape,
+		     struct wload_error *err)
+{
+	const struct split *split = join->experts ? &l->expert_split : &l->split;
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < join->parts; i++) {
+		struct wload_tensor t = draft_part(l->draft, parts[i]);
+
+		r = join->experts
+			    ? split_part_along(split, parts[i], join->rule->along, &cut[i], err)
+			    : split_part(split, parts[i], &cut[i], err);
+		if (r < 0)
+			break;
+		if (i == 0)
+			for (uint32_t d = 0; d < t.rank; d++)
+				shape[d] = part_dim(&t, &cut[i], d);
+		else if (t.rank)
+			r = add_rows(split, &t, &cut[i], param, shape, err);
+		if (r == 0 && cut[i].rest && i + 1 < join->parts)
+			r = split_fail(split, t.name, EINVAL, err,
+				       "scales %" PRIu64 " rows past a whole block, and more is "
+				       "joined to it in '%.*s'",
+				       cut[i].rest, DRAFT_SHOW(param->name));
+	}
+	return r;
+}
+
+/* The shape of a join: [experts, shape…]; of stacked scalars [experts, parts], or [experts]. */
+static int shape_join(struct laying *l, const struct draft_join *join, uint32_t experts,
+		      struct wload_param *param, uint64_t **ret_shape, struct wload_error *err)
+{
+	uint32_t rank = draft_part(l->draft, l->draft->parts[join->first_part]).rank;
+	uint32_t before = join->experts ? 1 : 0;
+	uint64_t *shape = arena_take(&l->plan->arena, (rank + before + 1) * sizeof(*shape));
 
 	if (!shape)
 		return wload_fail(err, ENOMEM, "out of memory");
-	for (i = 0; i < t->rank; i++)
-		shape[i] = part_dim(t, part, i);
+	shape[0] = experts;
+	*ret_shape = shape + before;
 	param->shape = shape;
+	param->rank = rank + before;
+	if (rank == 0 && join->parts > 1) {
+		shape[before] = join->parts;
+		param->rank++;
+	}
 	return 0;
 }
 
-/* Parts that fit each other as they are in the checkpoint need not when they are cut, each by a
- * rule of its own. */
-static int add_rows(const struct laying *l, const struct wload_tensor *t,
-		    const struct split_part *part, struct wload_param *param,
-		    struct wload_error *err)
+static int check_experts(const struct laying *l, const struct draft_join *join,
+			 struct wload_error *err)
 {
-	uint64_t *shape = (uint64_t *)param->shape; /* own_shape()'s */
-	uint32_t i;
-
-	for (i = 1; i < t->rank; i++)
-		if (part_dim(t, part, i) != shape[i])
-			return wload_fail(err, EINVAL,
-					  "rank %" PRIu32 " of %" PRIu32 ": tensor '%.*s' has "
-					  "dimension %" PRIu32 " of %" PRIu64
-					  ", what it is joined to in '%.*s' has %" PRIu64,
-					  l->split.rank, l->split.tp, DRAFT_SHOW(t->name), i,
-					  part_dim(t, part, i), DRAFT_SHOW(param->name), shape[i]);
-	shape[0] += part_dim(t, part, 0); /* at most the joined shape's, which is checked */
-	return 0;
+	if (!join->experts || join->experts % l->plan->ep == 0)
+		return 0;
+	return split_fail(&l->split, join->name, EINVAL, err,
+			  "has dimension 0 of %" PRIu32 ": experts, of which ep %" PRIu32
+			  " is no divisor",
+			  join->experts, l->plan->ep);
 }
 
-static int add_part(struct laying *l, uint32_t tensor, bool joined, struct wload_param *param,
-		    struct wload_error *err)
+static int lay_down_join(struct laying *l, const struct draft_join *join, struct wload_error *err)
 {
-	struct wload_tensor t = wload_inventory_tensor(l->draft->inv, tensor);
-	struct split_part part;
-	int r = split_tensor(&l->split, &t, &part, err);
+	struct wload_param *param = &l->plan->params[l->plan->count++];
+	struct split_part cut[RULES_PARTS_MAX];
+	uint32_t first, count;
+	uint64_t *shape = NULL;
+	int r = check_experts(l, join, err);
 
-	if (r == 0 && param->source_count && l->split.tp > 1)
-		r = add_rows(l, &t, &part, param, err);
-	else if (r == 0 && (part.cut || (joined && l->split.tp > 1)))
-		r = own_shape(l, &t, &part, param, err);
-	return r < 0 ? r : add_source(l, tensor, &part, param, err);
-}
-
-static void start_single(struct wload_param *param, const struct draft *draft, uint32_t tensor)
-{
-	struct wload_tensor t = wload_inventory_tensor(draft->inv, tensor);
-
-	*param = (struct wload_param){
-		.name = t.name, .shape = t.shape, .rank = t.rank, .dtype = t.dtype};
-}
-
-static void start_joined(struct wload_param *param, const struct draft *draft,
-			 const struct draft_join *join)
-{
-	uint32_t first = draft->parts[join->first_part];
-
+	if (r < 0)
+		return r;
+	own_experts(l, join, &first, &count);
 	*param = (struct wload_param){
 		.name = join->name,
-		.shape = join->shape,
-		.rank = join->rank,
-		.dtype = wload_inventory_tensor(draft->inv, first).dtype,
+		.dtype = draft_part(l->draft, parts_of(l, join, first)[0]).dtype,
+		.sources = l->source,
 	};
+	r = shape_join(l, join, count, param, &shape, err);
+	if (r == 0)
+		r = cut_parts(l, join, parts_of(l, join, first), param, cut, shape, err);
+	for (uint32_t e = first; r == 0 && e < first + count; e++)
+		for (uint32_t i = 0; r == 0 && i < join->parts; i++)
+			r = add_part(l, &cut[i], parts_of(l, join, e)[i], param, err);
+	return r;
 }
 
-/* Lays down the parameter of which this tensor is the first source, if it is one's. */
+/* Lays down a tensor that is a parameter by itself. */
 static int lay_down_tensor(struct laying *l, uint32_t tensor, struct wload_error *err)
 {
-	const struct draft *draft = l->draft;
-	const uint32_t owner = draft->owner[tensor], *parts = &tensor;
-	struct wload_param *param = &l->plan->params[l->plan->count];
-	bool joined = owner != DRAFT_FREE;
-	uint32_t i, count = 1;
-	int r;
+	struct wload_tensor t = wload_inventory_tensor(l->draft->inv, tensor);
+	struct wload_param *param = &l->plan->params[l->plan->count++];
+	struct split_part part;
+	uint64_t *shape;
+	int r = split_part(&l->split, tensor, &part, err);
 
-	if (owner == DRAFT_LEFT_OUT)
-		return 0;
-	if (joined) {
-		parts = draft->parts + draft->joins[owner].first_part;
-		count = draft->joins[owner].parts;
-		if (parts[0] != tensor)
-			return 0;
-		start_joined(param, draft, &draft->joins[owner]);
-	} else {
-		start_single(param, draft, tensor);
+	if (r < 0)
+		return r;
+	*param = (struct wload_param){.name = t.name,
+				      .shape = t.shape,
+				      .rank = t.rank,
+				      .dtype = t.dtype,
+				      .sources = l->source};
+	if (part.cut) {
+		shape = arena_take(&l->plan->arena, t.rank * sizeof(*shape));
+		if (!shape)
+			return wload_fail(err, ENOMEM, "out of memory");
+		for (uint32_t d = 0; d < t.rank; d++)
+			shape[d] = part_dim(&t, &part, d);
+		param->shape = shape;
 	}
-	param->sources = l->source;
-	for (i = 0; i < count; i++) {
-		r = add_part(l, parts[i], joined, param, err);
-		if (r < 0)
-			return r;
+	return add_source(l, &part, tensor, param, err);
+}
+
+static int by_tensor(const void *left, const void *right)
+{
+	const struct turn *a = left, *b = right;
+
+	if (a->tensor != b->tensor)
+		return a->tensor < b->tensor ? -1 : 1;
+	return a->join < b->join ? -1 : 1;
+}
+
+/* The joins in the order of their first tensors. */
+static struct turn *order_joins(const struct laying *l)
+{
+	const struct draft *draft = l->draft;
+	struct turn *turns = calloc(draft->join_count + 1, sizeof(*turns));
+	uint32_t first, count;
+
+	for (size_t i = 0; turns && i < draft->join_count; i++) {
+		own_experts(l, &draft->joins[i], &first, &count);
+		turns[i].join = (uint32_t)i;
+		turns[i].tensor = draft_tensor(draft, parts_of(l, &draft->joins[i], first)[0]);
 	}
-	l->plan->count++;
-	return 0;
+	if (turns)
+		qsort(turns, draft->join_count, sizeof(*turns), by_tensor);
+	return turns;
+}
+
+static int lay_down_all(struct laying *l, const struct turn *turns, struct wload_error *err)
+{
+	const struct draft *draft = l->draft;
+	size_t turn = 0;
+	int r = 0;
+
+	for (uint32_t t = 0; r == 0 && t < draft->tensor_count; t++) {
+		if (draft->owner[t] == DRAFT_FREE)
+			r = lay_down_tensor(l, t, err);
+		for (; r == 0 && turn < draft->join_count && turns[turn].tensor == t; turn++)
+			r = lay_down_join(l, &draft->joins[turns[turn].join], err);
+	}
+	return r;
+}
+
+/* Marks what only other ranks need: their experts. */
+static void mark_elsewhere(struct wload_plan *plan, const struct draft *draft)
+{
+	for (uint32_t t = 0; t < plan->tensor_count; t++)
+		if (!plan->uses[t] && draft->owner[t] < DRAFT_LEFT_OUT)
+			plan->uses[t] = LAY_ELSEWHERE;
 }
 
 static void *zeroed(size_t count, size_t bytes)
@@ -148,29 +292,68 @@ static void *zeroed(size_t count, size_t bytes)
 	return calloc(count ? count : 1, bytes);
 }
 
-int lay_down(struct wload_plan *plan, const struct draft *draft, const struct wload_rules *rules,
-	     const struct config *config, struct wload_error *err)
+/* How many sources a join's parts are, at most. */
+static size_t count_sources(const struct laying *l, const struct draft_join *join)
 {
-	size_t used = (size_t)plan->tensor_count - draft->left_out;
-	struct laying l = {
-		.plan = plan,
-		.draft = draft,
-		.split = {.rules = rules, .config = config, .tp = plan->tp, .rank = plan->rank},
-	};
-	uint32_t tensor;
-	int r;
+	uint32_t first, count;
+	size_t sources = 0;
 
-	plan->params = zeroed(used - draft->part_count + draft->join_count, sizeof(*plan->params));
-	plan->sources = zeroed(used, sizeof(*plan->sources));
+	own_experts(l, join, &first, &count);
+	for (size_t i = 0; i < (size_t)count * join->parts; i++) {
+		const struct draft_view *view = draft_view(l->draft, parts_of(l, join, first)[i]);
+
+		sources += view && view->piece >= LAY_PIECE_BYTES ? view->count : 1;
+	}
+	return sources;
+}
+
+/* Room for as many parameters and sources as there can be. */
+static int make_room(struct laying *l, struct wload_error *err)
+{
+	struct wload_plan *plan = l->plan;
+	const struct draft *draft = l->draft;
+	size_t singles = (size_t)plan->tensor_count - draft->left_out - draft->joined;
+	size_t sources = singles;
+
+	for (size_t i = 0; i < draft->join_count; i++)
+		sources += count_sources(l, &draft->joins[i]);
+	plan->params = zeroed(singles + draft->join_count, sizeof(*plan->params));
+	plan->sources = zeroed(sources, sizeof(*plan->sources));
 	plan->uses = zeroed(plan->tensor_count, sizeof(*plan->uses));
 	if (!plan->params || !plan->sources || !plan->uses)
 		return wload_fail(err, ENOMEM, "out of memory");
-	l.source = plan->sources;
-	for (tensor = 0; tensor < plan->tensor_count; tensor++) {
-		r = lay_down_tensor(&l, tensor, err);
-		if (r < 0)
-			return r;
-	}
-	assert(l.source == plan->sources + used);
+	l->source = plan->sources;
 	return 0;
+}
+
+int lay_down(struct wload_plan *plan, const struct draft *draft, const struct wload_rules *rules,
+	     const struct config *config, struct wload_error *err)
+{
+	const struct split all = {
+		.draft = draft,
+		.rules = rules,
+		.config = config,
+		.layout = plan->layout,
+		.tp = plan->tp,
+		.rank = plan->rank,
+		.shown_tp = plan->tp,
+		.shown_rank = plan->rank,
+	};
+	struct laying l = {.plan = plan, .draft = draft, .split = all, .expert_split = all};
+	struct turn *turns CLEANUP_FREE = NULL;
+	int r;
+
+	/* As TensorRT-LLM's Mapping: ranks that follow each other have different experts. */
+	l.expert_split.tp = plan->tp / plan->ep;
+	l.expert_split.rank = plan->rank / plan->ep;
+	l.expert_rank = plan->rank % plan->ep;
+	turns = order_joins(&l);
+	if (!turns)
+		return wload_fail(err, ENOMEM, "out of memory");
+	r = make_room(&l, err);
+	if (r == 0)
+		r = lay_down_all(&l, turns, err);
+	if (r == 0)
+		mark_elsewhere(plan, draft);
+	return r;
 }

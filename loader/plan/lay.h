@@ -8,26 +8,31 @@
 #include "loader/plan/draft.h"
 #include "loader/plan/rules.h"
 
+/* plan.uses[]: no parameter of this rank needs it, but one of another does. */
+#define LAY_ELSEWHERE UINT32_MAX
+
 struct wload_plan {
 	struct arena arena; /* names, shapes, family, note */
 	struct wload_param *params;
 	struct wload_source *sources; /* of all parameters, in their order */
 	uint32_t *uses;		      /* by tensor */
 	uint32_t tensor_count, count;
-	uint32_t tp, rank;
+	uint32_t tp, ep, rank;
+	enum wload_layout layout;
 	uint64_t bytes;
 	const char *family;
 	const char *note; /* NULL: nothing to say */
 };
 
-/* Lays down one rank's parameters of a draft: every parameter and source is in one of two arrays of
- * exactly the right size, 88 bytes a tensor, and 4 for its uses. Names and shapes of parameters
- * that are one whole tensor are the inventory's own.
+/* Lays down one rank's parameters of a draft: every parameter and source is in one of two arrays,
+ * 88 bytes a tensor, and 4 for its uses. Names and shapes of parameters that are one whole tensor
+ * are the inventory's own.
  *
- * plan   has its tensor_count, tp and rank
+ * plan   has its tensor_count, tp, ep, rank and layout
  * rules  what is split how; not looked at with tp 1
  *
- * Returns 0, -ENOMEM, -E2BIG, or what split_tensor() says. */
+ * Returns 0, -EINVAL when ep does not divide a stack's experts, -ENOMEM, -E2BIG, or what
+ * split_part() says. */
 int lay_down(struct wload_plan *plan, const struct draft *draft, const struct wload_rules *rules,
 	     const struct config *config, struct wload_error *err);
 

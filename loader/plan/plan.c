@@ -92,6 +92,14 @@ static int check_rank(const struct wload_plan *plan, struct wload_error *err)
 		return wload_fail(err, EINVAL,
 				  "rank %" PRIu32 " is not one of %" PRIu32 ", the first is 0",
 				  plan->rank, plan->tp);
+	if (plan->tp % plan->ep != 0)
+		return wload_fail(err, EINVAL,
+				  "experts are shared among ep %" PRIu32
+				  ", which is no divisor of the %" PRIu32 " ranks",
+				  plan->ep, plan->tp);
+	if (plan->layout >= WLOAD_LAYOUT_COUNT)
+		return wload_fail(err, EINVAL, "layout %u is not below %d", plan->layout,
+				  WLOAD_LAYOUT_COUNT);
 	return 0;
 }
 
@@ -99,31 +107,49 @@ static int check_rank(const struct wload_plan *plan, struct wload_error *err)
 static int check_rules(const struct wload_plan *plan, const struct wload_rules *rules,
 		       struct wload_error *err)
 {
-	if (plan->tp == 1 || rules->split_count)
-		return 0;
-	return wload_fail(err, EOPNOTSUPP,
-			  "the rules of '%s' have no 'split', so what rank %" PRIu32 " of %" PRIu32
-			  " has is unknown",
-			  rules->family, plan->rank, plan->tp);
+	if (plan->tp > 1 && !rules->split_count)
+		return wload_fail(err, EOPNOTSUPP,
+				  "the rules of '%s' have no 'split', so what rank %" PRIu32
+				  " of %" PRIu32 " has is unknown",
+				  rules->family, plan->rank, plan->tp);
+	for (size_t i = 0; i < rules->stack_count; i++)
+		if (rules_layout_fits(rules->stack[i].layouts, plan->layout))
+			return 0;
+	if (plan->ep > 1)
+		return wload_fail(err, EOPNOTSUPP,
+				  "the rules of '%s' stack no experts that ep %" PRIu32
+				  " could share",
+				  rules->family, plan->ep);
+	return 0;
+}
+
+/* Applies the rules of one kind that are for the layout. */
+static int join(struct draft *draft, const struct rules_fuse *list, size_t count,
+		enum wload_layout layout, const struct wload_rules *rules,
+		const struct config *config, struct wload_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++)
+		if (rules_layout_fits(list[i].layouts, layout))
+			r = fuse_apply(draft, &list[i], rules, config, err);
+	return r;
 }
 
 static int apply_rules(struct draft *draft, const struct wload_rules *rules,
-		       const struct config *config, struct wload_error *err)
+		       enum wload_layout layout, const struct config *config,
+		       struct wload_error *err)
 {
 	const struct rules_tied *tied;
-	size_t i;
 	int r;
 
-	for (i = 0; i < rules->tied_count; i++) {
+	for (size_t i = 0; i < rules->tied_count; i++) {
 		tied = &rules->tied[i];
 		tied_apply(draft, tied, config_flag(config, tied->when, tied->fallback));
 	}
-	for (i = 0; i < rules->fuse_count; i++) {
-		r = fuse_apply(draft, &rules->fuse[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	r = join(draft, rules->fuse, rules->fuse_count, layout, rules, config, err);
+	return r < 0 ? r
+		     : join(draft, rules->stack, rules->stack_count, layout, rules, config, err);
 }
 
 static int keep_words(struct wload_plan *plan, const struct draft *draft, const char *family,
@@ -155,7 +181,7 @@ static int build(struct wload_plan *plan, struct draft *draft, const struct conf
 	if (r == 0 && chosen)
 		r = check_rules(plan, chosen, err);
 	if (r == 0 && chosen)
-		r = apply_rules(draft, chosen, config, err);
+		r = apply_rules(draft, chosen, plan->layout, config, err);
 	if (r == 0)
 		r = lay_down(plan, draft, chosen, config, err);
 	if (r == 0)
@@ -179,6 +205,8 @@ int wload_plan_build(const struct wload_inventory *inv, const char *config_text,
 		options = &everything;
 	plan->tensor_count = wload_inventory_count(inv);
 	plan->tp = options->tp ? options->tp : 1;
+	plan->ep = options->ep ? options->ep : 1;
+	plan->layout = options->layout;
 	plan->rank = options->rank;
 	r = check_rank(plan, err);
 	if (r == 0)
@@ -202,6 +230,14 @@ void wload_plan_free(struct wload_plan *plan)
 	free(plan->sources);
 	free(plan->uses);
 	free(plan);
+}
+
+const char *wload_layout_name(enum wload_layout layout)
+{
+	static const char *const names[] = {
+		[WLOAD_LAYOUT_TRTLLM] = "trtllm", [WLOAD_LAYOUT_VLLM] = "vllm"};
+
+	return layout < WLOAD_LAYOUT_COUNT ? names[layout] : NULL;
 }
 
 uint32_t wload_plan_count(const struct wload_plan *plan)
@@ -230,10 +266,26 @@ uint32_t wload_plan_rank(const struct wload_plan *plan)
 	return plan->rank;
 }
 
+uint32_t wload_plan_ep(const struct wload_plan *plan)
+{
+	return plan->ep;
+}
+
+enum wload_layout wload_plan_layout(const struct wload_plan *plan)
+{
+	return plan->layout;
+}
+
 uint32_t wload_plan_uses(const struct wload_plan *plan, uint32_t tensor)
 {
 	assert(tensor < plan->tensor_count);
-	return plan->uses[tensor];
+	return plan->uses[tensor] == LAY_ELSEWHERE ? 0 : plan->uses[tensor];
+}
+
+bool wload_plan_unused(const struct wload_plan *plan, uint32_t tensor)
+{
+	assert(tensor < plan->tensor_count);
+	return plan->uses[tensor] == 0;
 }
 
 const char *wload_plan_family(const struct wload_plan *plan)

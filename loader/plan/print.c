@@ -9,6 +9,10 @@
 #include "loader/plan/print.h"
 #include "loader/plan/print_count.h"
 
+/* Of a parameter with more sources than the first, as stacked experts have, only some are shown. */
+#define SOURCES_MAX    6
+#define SOURCES_SHOWN  4
+
 #define NAME_WIDTH_MAX 96 /* columns; longer names push what follows to the right */
 
 struct plan_counts plan_counts(const struct wload_inventory *inv, const struct wload_plan *plan)
@@ -19,8 +23,10 @@ struct plan_counts plan_counts(const struct wload_inventory *inv, const struct w
 
 	for (i = 0; i < n.parameters; i++)
 		n.fused += wload_plan_param(plan, i)->source_count > 1;
-	for (i = 0; i < n.tensors; i++)
-		n.unused += wload_plan_uses(plan, i) == 0;
+	for (i = 0; i < n.tensors; i++) {
+		n.unused += wload_plan_unused(plan, i);
+		n.elsewhere += !wload_plan_unused(plan, i) && !wload_plan_uses(plan, i);
+	}
 	return n;
 }
 
@@ -123,7 +129,7 @@ static void put_param(FILE *out, const struct wload_inventory *inv, const struct
 		      struct widths w)
 {
 	bool obvious = p->source_count == 1 && is_whole(inv, p->sources);
-	uint32_t i;
+	uint32_t shown = p->source_count > SOURCES_MAX ? SOURCES_SHOWN : p->source_count, i;
 	int pad;
 
 	put_name(out, p->name, w.name);
@@ -131,8 +137,10 @@ static void put_param(FILE *out, const struct wload_inventory *inv, const struct
 	for (pad = w.shape - put_shape(out, p); pad > 0; pad--)
 		putc(' ', out);
 	fprintf(out, "  %15" PRIu64 "\n", p->bytes);
-	for (i = 0; !obvious && i < p->source_count; i++)
+	for (i = 0; !obvious && i < shown; i++)
 		put_source(out, inv, &p->sources[i], w);
+	if (!obvious && shown < p->source_count)
+		fprintf(out, "  and %" PRIu32 " more\n", p->source_count - shown);
 }
 
 static void put_unused(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan)
@@ -140,7 +148,7 @@ static void put_unused(FILE *out, const struct wload_inventory *inv, const struc
 	uint32_t i;
 
 	for (i = 0; i < wload_inventory_count(inv); i++) {
-		if (wload_plan_uses(plan, i))
+		if (!wload_plan_unused(plan, i))
 			continue;
 		fputs("unused: ", out);
 		put_name(out, wload_inventory_tensor(inv, i).name, 0);
@@ -164,10 +172,17 @@ int plan_print_table(FILE *out, const struct wload_inventory *inv, const struct 
 	if (wload_plan_tp(plan) > 1)
 		fprintf(out, ", rank %" PRIu32 " of %" PRIu32, wload_plan_rank(plan),
 			wload_plan_tp(plan));
+	if (wload_plan_ep(plan) > 1)
+		fprintf(out, ", ep %" PRIu32, wload_plan_ep(plan));
+	if (wload_plan_layout(plan) != WLOAD_LAYOUT_TRTLLM)
+		fprintf(out, ", layout %s", wload_layout_name(wload_plan_layout(plan)));
 	fprintf(out,
 		": %" PRIu32 " parameters of %" PRIu64 " bytes, %" PRIu32
-		" of them fused, from %" PRIu32 " tensors, %" PRIu32 " unused\n",
+		" of them fused, from %" PRIu32 " tensors, %" PRIu32 " unused",
 		n.parameters, wload_plan_bytes(plan), n.fused, n.tensors, n.unused);
+	if (n.elsewhere)
+		fprintf(out, ", %" PRIu32 " of other ranks only", n.elsewhere);
+	putc('\n', out);
 	if (wload_plan_note(plan)) {
 		fputs("note: ", out);
 		put_name(out, wload_plan_note(plan), 0);

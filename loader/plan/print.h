@@ -10,7 +10,8 @@
 #include "wloadfs/plan.h"
 
 /* Writes a line a parameter, below it a line a source where it has several or has not all of it (of
- * a part: from which byte of the tensor, and how many pieces how far apart), then a summary and
+ * a part: from which byte of the tensor, and how many pieces how far apart; of many sources the
+ * first and how many more there are), then a summary and
  * the plan's note. In names, control bytes become '?'.
  *
  * Returns 0, or -EIO when `out` failed. */
@@ -18,15 +19,17 @@ int plan_print_table(FILE *out, const struct wload_inventory *inv, const struct 
 
 /* Writes one JSON object and a newline:
  *
- *   { "family": "llama", "tp": 1, "rank": 0, "note": null, "tensor_count": 9,
- *     "parameter_count": 5, "fused_count": 2, "bytes": 4096,
+ *   { "family": "llama", "tp": 1, "rank": 0, "ep": 1, "layout": "trtllm", "note": null,
+ *     "tensor_count": 9, "parameter_count": 5, "fused_count": 2, "elsewhere_count": 0,
+ *     "bytes": 4096,
  *     "parameters": [ { "name": "…", "dtype": "BF16", "shape": [6, 4], "bytes": 48,
  *                       "sources": [ { "tensor": "…", "src_offset": 0, "rows": 1,
  *                                      "src_stride": 0, "dst_offset": 0, "bytes": 16 },
  *                                    … ] }, … ],
  *     "unused": [ "lm_head.weight" ] }
  *
- * fused_count: parameters made of more than one tensor. A source is as struct wload_source says.
+ * fused_count: parameters made of more than one source. elsewhere_count: tensors that only other
+ * ranks need, which are not among the unused. A source is as struct wload_source says.
  * Numbers are whole, below 2^64.
  *
  * Returns 0, or -EIO when `out` failed. */

@@ -7,8 +7,9 @@
 /* The figures of a plan's summary. */
 struct plan_counts {
 	uint32_t tensors, parameters;
-	uint32_t fused;	 /* parameters made of more than one tensor */
-	uint32_t unused; /* tensors */
+	uint32_t fused;	    /* parameters made of more than one source */
+	uint32_t unused;    /* tensors */
+	uint32_t elsewhere; /* tensors that only other ranks need */
 };
 
 struct plan_counts plan_counts(const struct wload_inventory *inv, const struct wload_plan *plan);

@@ -62,7 +62,7 @@ static void put_unused(FILE *out, const struct wload_inventory *inv, const struc
 	uint32_t i;
 
 	for (i = 0; i < wload_inventory_count(inv); i++) {
-		if (wload_plan_uses(plan, i))
+		if (!wload_plan_unused(plan, i))
 			continue;
 		fputs(between, out);
 		put_string(out, wload_inventory_tensor(inv, i).name);
@@ -78,16 +78,19 @@ int plan_print_json(FILE *out, const struct wload_inventory *inv, const struct w
 	fputs("{\"family\": ", out);
 	put_string(out, wload_plan_family(plan));
 	fprintf(out,
-		", \"tp\": %" PRIu32 ", \"rank\": %" PRIu32 ", \"note\": ", wload_plan_tp(plan),
-		wload_plan_rank(plan));
+		", \"tp\": %" PRIu32 ", \"rank\": %" PRIu32 ", \"ep\": %" PRIu32
+		", \"layout\": \"%s\", \"note\": ",
+		wload_plan_tp(plan), wload_plan_rank(plan), wload_plan_ep(plan),
+		wload_layout_name(wload_plan_layout(plan)));
 	if (wload_plan_note(plan))
 		put_string(out, wload_plan_note(plan));
 	else
 		fputs("null", out);
 	fprintf(out,
 		", \"tensor_count\": %" PRIu32 ", \"parameter_count\": %" PRIu32
-		", \"fused_count\": %" PRIu32 ", \"bytes\": %" PRIu64 ",\n\"parameters\": [",
-		n.tensors, n.parameters, n.fused, wload_plan_bytes(plan));
+		", \"fused_count\": %" PRIu32 ", \"elsewhere_count\": %" PRIu32
+		", \"bytes\": %" PRIu64 ",\n\"parameters\": [",
+		n.tensors, n.parameters, n.fused, n.elsewhere, wload_plan_bytes(plan));
 	for (i = 0; i < n.parameters; i++) {
 		fputs(i ? ",\n" : "\n", out);
 		put_param(out, inv, wload_plan_param(plan, i));

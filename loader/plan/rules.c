@@ -1,130 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules text -> struct wload_rules.
  *
- * Each kind of object is a table of its members, {name, reader, where it goes}; one walk reads any
- * of them, and it alone knows about unknown, missing and mistyped members. A new rule kind is a
- * struct, a table and a line in family_members. What a value must be beyond its type (no dots in a
- * component, nothing twice) is checked after, where all of the rule is known. */
+ * Each kind of rule is a table of its members (rules_read.h). A new kind is a struct, a table and a
+ * line in family_members. What a value must be beyond its type (no dots in a component, nothing
+ * twice) is checked after, where all of the rule is known. */
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "loader/plan/json_text.h"
-#include "loader/plan/rules.h"
-
-/* Where the parser is, for messages. */
-struct reading {
-	const char *what; /* the file */
-	const char *kind; /* "family", "fuse", "split", "tied" */
-	size_t index;	  /* of the rule in its list */
-	struct wload_error *err;
-};
-
-struct field {
-	const char *name;
-	int (*read)(const struct reading *in, const char *name, struct json_object *value,
-		    void *ret);
-	size_t offset; /* of what it fills in the object's struct */
-	bool optional; /* then the struct holds its default already */
-};
-
-/* Fails with "'FILE': fuse[1].from …". */
-__attribute__((format(printf, 4, 5))) static int fail_field(const struct reading *in, int code,
-							    const char *field, const char *fmt, ...)
-{
-	char why[2 * RULES_NAME_MAX + 128];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(why, sizeof(why), fmt, args);
-	va_end(args);
-	if (!strcmp(in->kind, "family"))
-		return wload_fail(in->err, code, "'%s': '%.64s' %s", in->what, field, why);
-	return wload_fail(in->err, code, "'%s': '%s[%zu].%.64s' %s", in->what, in->kind, in->index,
-			  field, why);
-}
-
-static int read_string(const struct reading *in, const char *name, struct json_object *value,
-		       void *ret)
-{
-	size_t len;
-
-	if (!json_object_is_type(value, json_type_string))
-		return fail_field(in, EBADMSG, name, "is not a string");
-	len = (size_t)json_object_get_string_len(value);
-	if (len == 0)
-		return fail_field(in, EBADMSG, name, "is empty");
-	if (len > RULES_NAME_MAX)
-		return fail_field(in, E2BIG, name, "has %zu bytes, over our limit of %d", len,
-				  RULES_NAME_MAX);
-	*(const char **)ret = json_object_get_string(value);
-	return 0;
-}
-
-static int read_flag(const struct reading *in, const char *name, struct json_object *value,
-		     void *ret)
-{
-	if (!json_object_is_type(value, json_type_boolean))
-		return fail_field(in, EBADMSG, name, "is neither true nor false");
-	*(bool *)ret = json_object_get_boolean(value);
-	return 0;
-}
-
-/* Checks that a value is an array of min … max elements. */
-static int check_array(const struct reading *in, const char *name, struct json_object *value,
-		       size_t min, size_t max)
-{
-	size_t count;
-
-	if (!json_object_is_type(value, json_type_array))
-		return fail_field(in, EBADMSG, name, "is not an array");
-	count = json_object_array_length(value);
-	if (count < min)
-		return fail_field(in, EBADMSG, name, "has %zu elements, it needs %zu", count, min);
-	if (count > max)
-		return fail_field(in, E2BIG, name, "has %zu elements, over our limit of %zu", count,
-				  max);
-	return 0;
-}
-
-/* Reads an array of different strings. */
-static int read_names(const struct reading *in, const char *name, struct json_object *value,
-		      size_t min, size_t max, struct rules_names *ret)
-{
-	struct rules_names names = {NULL, 0};
-	const char **items CLEANUP_FREE = NULL;
-	const char *item;
-	size_t i, count;
-	int r;
-
-	r = check_array(in, name, value, min, max);
-	if (r < 0)
-		return r;
-	count = json_object_array_length(value);
-	items = calloc(count, sizeof(*items));
-	if (!items)
-		return wload_fail(in->err, ENOMEM, "out of memory");
-	names.items = items;
-	for (i = 0; i < count; i++) {
-		r = read_string(in, name, json_object_array_get_idx(value, i), &item);
-		if (r < 0)
-			return r;
-		if (rules_names_contain(&names, item))
-			return fail_field(in, EBADMSG, name, "has '%s' twice", item);
-		items[names.count++] = item;
-	}
-	free(ret->items); /* a default that was not needed */
-	ret->items = TAKE_PTR(items);
-	ret->count = count;
-	return 0;
-}
+#include "loader/plan/rules_read.h"
 
 static int read_model_types(const struct reading *in, const char *name, struct json_object *value,
 			    void *ret)
 {
 	return read_names(in, name, value, 1, RULES_LIST_MAX, ret);
+}
+
+/* "from" of a stack. */
+static int read_any_from(const struct reading *in, const char *name, struct json_object *value,
+			 void *ret)
+{
+	return read_names(in, name, value, 1, RULES_PARTS_MAX, ret);
 }
 
 static int read_from(const struct reading *in, const char *name, struct json_object *value,
@@ -155,56 +51,81 @@ static int read_along(const struct reading *in, const char *name, struct json_ob
 		return r;
 	*(const struct along **)ret = along_find(word);
 	if (!*(const struct along **)ret)
-		return fail_field(in, EBADMSG, name, "is '%s', none of " ALONG_WORDS, word);
+		return read_fail(in, EBADMSG, name, "is '%s', none of " ALONG_WORDS, word);
 	return 0;
 }
 
-static const struct field *find_field(const struct field *fields, const char *name)
+static int read_head(const struct reading *in, const char *name, struct json_object *value,
+		     void *ret)
 {
-	for (; fields->name; fields++)
-		if (!strcmp(fields->name, name))
-			return fields;
-	return NULL;
+	return read_names(in, name, value, 1, RULES_HEAD_MAX, ret);
 }
 
-/* Reads an object by the table of its members, which ends with a NULL name. */
-static int read_object(const struct reading *in, struct json_object *object,
-		       const struct field *fields, void *ret)
+static int read_layout(const struct reading *in, const char *name, struct json_object *value,
+		       void *ret)
 {
-	const struct field *f;
-	int r;
+	const char *word;
+	int layout, r = read_string(in, name, value, &word);
 
-	json_object_object_foreach(object, name, value)
-	{
-		f = find_field(fields, name);
-		if (!f)
-			return fail_field(in, EBADMSG, name, "is not a member that we know");
-		r = f->read(in, name, value, (char *)ret + f->offset);
-		if (r < 0)
-			return r;
-	}
-	for (f = fields; f->name; f++)
-		if (!f->optional && !json_object_object_get_ex(object, f->name, NULL))
-			return fail_field(in, EBADMSG, f->name, "is missing");
+	if (r < 0)
+		return r;
+	for (layout = 0; layout < WLOAD_LAYOUT_COUNT; layout++)
+		if (!strcmp(word, wload_layout_name((enum wload_layout)layout)))
+			*(unsigned int *)ret = 1u << layout;
+	return *(unsigned int *)ret
+		       ? 0
+		       : read_fail(in, EBADMSG, name, "is '%s', neither trtllm nor vllm", word);
+}
+
+/* A number of config.json, by its name, or one that is said here. */
+static int read_share(const struct reading *in, const char *name, struct json_object *value,
+		      void *ret)
+{
+	struct rules_share *share = ret;
+	int64_t number;
+
+	if (json_object_is_type(value, json_type_string))
+		return read_string(in, name, value, &share->key);
+	number = json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : 0;
+	if (number < 1 || number > UINT32_MAX)
+		return read_fail(in, EBADMSG, name,
+				 "has no name, and no whole number from 1 to 2^32 - 1");
+	share->number = (uint64_t)number;
 	return 0;
 }
 
-/* A whole number of components of a tensor's name, or just one. */
-static int check_components(const struct reading *in, const char *name, const char *value, bool one)
+static int read_shares(const struct reading *in, const char *name, struct json_object *value,
+		       void *ret)
 {
-	size_t len = strlen(value);
+	struct rules_packed *rule = ret;
+	int r = read_check_array(in, name, value, 2, RULES_PARTS_MAX);
 
-	if (one && strchr(value, '.'))
-		return fail_field(in, EBADMSG, name, "has '%s', which has a dot", value);
-	if (value[0] == '.' || value[len - 1] == '.' || strstr(value, ".."))
-		return fail_field(in, EBADMSG, name, "has '%s', a component of which is empty",
-				  value);
-	return 0;
+	if (r < 0)
+		return r;
+	rule->shares = calloc(json_object_array_length(value), sizeof(*rule->shares));
+	if (!rule->shares)
+		return wload_fail(in->err, ENOMEM, "out of memory");
+	rule->share_count = json_object_array_length(value);
+	for (size_t i = 0; r == 0 && i < rule->share_count; i++)
+		r = read_share(in, name, json_object_array_get_idx(value, i), &rule->shares[i]);
+	return r;
 }
 
 static const struct field fuse_members[] = {
 	{"from", read_from, offsetof(struct rules_fuse, from), false},
 	{"into", read_string, offsetof(struct rules_fuse, into), false},
+	{"layout", read_layout, offsetof(struct rules_fuse, layouts), true},
+	{"leaves", read_leaves, offsetof(struct rules_fuse, leaves), true},
+	{"within", read_string, offsetof(struct rules_fuse, within), false},
+	{NULL, NULL, 0, false},
+};
+
+static const struct field stack_members[] = {
+	{"along", read_along, offsetof(struct rules_fuse, along), false},
+	{"every_rank", read_leaves, offsetof(struct rules_fuse, every_rank), true},
+	{"from", read_any_from, offsetof(struct rules_fuse, from), false},
+	{"into", read_string, offsetof(struct rules_fuse, into), false},
+	{"layout", read_layout, offsetof(struct rules_fuse, layouts), true},
 	{"leaves", read_leaves, offsetof(struct rules_fuse, leaves), true},
 	{"within", read_string, offsetof(struct rules_fuse, within), false},
 	{NULL, NULL, 0, false},
@@ -215,19 +136,23 @@ static int check_fuse(const struct reading *in, const struct rules_fuse *rule)
 	size_t i;
 	int r;
 
-	r = check_components(in, "into", rule->into, true);
+	r = read_check_components(in, "into", rule->into, true);
 	if (r == 0)
-		r = check_components(in, "within", rule->within, false);
+		r = read_check_components(in, "within", rule->within, false);
 	for (i = 0; r == 0 && i < rule->from.count; i++)
-		r = check_components(in, "from", rule->from.items[i], true);
+		r = read_check_components(in, "from", rule->from.items[i], true);
 	for (i = 0; r == 0 && i < rule->leaves.count; i++)
-		r = check_components(in, "leaves", rule->leaves.items[i], false);
-	if (r < 0)
-		return r;
-	if (rules_names_contain(&rule->from, rule->into))
-		return fail_field(in, EBADMSG, "into", "is '%s', which is in 'from' too",
-				  rule->into);
-	return 0;
+		r = read_check_components(in, "leaves", rule->leaves.items[i], false);
+	if (r == 0 && rule->along && rule->along->heads)
+		r = read_fail(in, EBADMSG, "along", "is '%s', and experts have no heads",
+			      rule->along->word);
+	return r;
+}
+
+/* Whether there is a layout that two rules are both for. */
+static bool layouts_meet(unsigned int a, unsigned int b)
+{
+	return !a || !b || a & b;
 }
 
 /* Whether `text` ends with the components `tail`. */
@@ -243,14 +168,15 @@ static bool ends_with(const char *text, const char *tail)
 /* Two rules that could make parameters of the same name: a plan's names differ. */
 static bool fuse_same_name(const struct rules_fuse *a, const struct rules_fuse *b)
 {
-	return !strcmp(a->into, b->into) &&
+	return layouts_meet(a->layouts, b->layouts) && !strcmp(a->into, b->into) &&
 	       (ends_with(a->within, b->within) || ends_with(b->within, a->within));
 }
 
 /* What "leaves" are where a rule does not say. */
 static int set_default_leaves(const struct reading *in, struct rules_names *ret)
 {
-	static const char *const leaves[] = {"weight", "bias"};
+	static const char *const leaves[] = {"weight",		 "bias",	   "weight_scale",
+					     "weight_scale_inv", "weight_scale_2", "input_scale"};
 
 	ret->items = malloc(sizeof(leaves));
 	if (!ret->items)
@@ -260,25 +186,74 @@ static int set_default_leaves(const struct reading *in, struct rules_names *ret)
 	return 0;
 }
 
-static int read_one_fuse(struct reading *in, struct json_object *object, struct wload_rules *rules)
+/* Reads the next rule of a list of either kind. */
+static int read_joining(struct reading *in, struct json_object *object, const struct field *members,
+			struct rules_fuse *rules)
 {
-	struct rules_fuse *rule = &rules->fuse[rules->fuse_count++];
+	struct rules_fuse *rule = &rules[in->index];
 	size_t i;
 	int r = set_default_leaves(in, &rule->leaves);
 
 	if (r == 0)
-		r = read_object(in, object, fuse_members, rule);
+		r = read_object(in, object, members, rule);
 	if (r == 0)
 		r = check_fuse(in, rule);
 	for (i = 0; r == 0 && i < in->index; i++)
-		if (fuse_same_name(&rules->fuse[i], rule))
-			r = fail_field(in, EBADMSG, "into", "is '%s', as it is in 'fuse[%zu]'",
-				       rule->into, i);
+		if (fuse_same_name(&rules[i], rule))
+			r = read_fail(in, EBADMSG, "into", "is '%s', as it is in '%s[%zu]'",
+				      rule->into, in->kind, i);
+	return r;
+}
+
+static int read_one_fuse(struct reading *in, struct json_object *object, struct wload_rules *rules)
+{
+	rules->fuse_count++;
+	return read_joining(in, object, fuse_members, rules->fuse);
+}
+
+static int read_one_stack(struct reading *in, struct json_object *object, struct wload_rules *rules)
+{
+	rules->stack[rules->stack_count++].stacked = true;
+	return read_joining(in, object, stack_members, rules->stack);
+}
+
+static const struct field packed_members[] = {
+	{"each", read_share, offsetof(struct rules_packed, each), true},
+	{"module", read_string, offsetof(struct rules_packed, module), false},
+	{"parts", read_from, offsetof(struct rules_packed, parts), false},
+	{"shares", read_shares, 0, false},
+	{"within", read_string, offsetof(struct rules_packed, within), false},
+	{NULL, NULL, 0, false},
+};
+
+static int read_one_packed(struct reading *in, struct json_object *object,
+			   struct wload_rules *rules)
+{
+	struct rules_packed *rule = &rules->packed[rules->packed_count++];
+	size_t i;
+	int r = read_object(in, object, packed_members, rule);
+
+	if (r == 0)
+		r = read_check_components(in, "module", rule->module, true);
+	if (r == 0)
+		r = read_check_components(in, "within", rule->within, false);
+	for (i = 0; r == 0 && i < rule->parts.count; i++)
+		r = read_check_components(in, "parts", rule->parts.items[i], true);
+	if (r == 0 && rule->share_count != rule->parts.count)
+		r = read_fail(in, EBADMSG, "shares", "has %zu elements, 'parts' %zu",
+			      rule->share_count, rule->parts.count);
+	for (i = 0; r == 0 && i < in->index; i++)
+		if (!strcmp(rules->packed[i].module, rule->module) &&
+		    !strcmp(rules->packed[i].within, rule->within))
+			r = read_fail(in, EBADMSG, "module", "is '%s', as it is in 'packed[%zu]'",
+				      rule->module, i);
 	return r;
 }
 
 static const struct field split_members[] = {
 	{"along", read_along, offsetof(struct rules_split, along), false},
+	{"head", read_head, offsetof(struct rules_split, head), true},
+	{"layout", read_layout, offsetof(struct rules_split, layouts), true},
 	{"leaves", read_leaves, offsetof(struct rules_split, leaves), true},
 	{"modules", read_modules, offsetof(struct rules_split, modules), false},
 	{NULL, NULL, 0, false},
@@ -290,15 +265,19 @@ static int check_split(const struct reading *in, const struct rules_split *rule,
 	size_t i, j;
 	int r = 0;
 
+	if (rule->head.count && !rule->along->heads)
+		r = read_fail(in, EBADMSG, "head", "is there, and 'along' is '%s'",
+			      rule->along->word);
 	for (i = 0; r == 0 && i < rule->leaves.count; i++)
-		r = check_components(in, "leaves", rule->leaves.items[i], false);
+		r = read_check_components(in, "leaves", rule->leaves.items[i], false);
 	for (i = 0; r == 0 && i < rule->modules.count; i++) {
-		r = check_components(in, "modules", rule->modules.items[i], false);
+		r = read_check_components(in, "modules", rule->modules.items[i], false);
 		for (j = 0; r == 0 && j < in->index; j++)
-			if (rules_names_contain(&earlier[j].modules, rule->modules.items[i]))
-				r = fail_field(in, EBADMSG, "modules",
-					       "has '%s', as 'split[%zu]' has",
-					       rule->modules.items[i], j);
+			if (layouts_meet(earlier[j].layouts, rule->layouts) &&
+			    rules_names_contain(&earlier[j].modules, rule->modules.items[i]))
+				r = read_fail(in, EBADMSG, "modules",
+					      "has '%s', as 'split[%zu]' has",
+					      rule->modules.items[i], j);
 	}
 	return r;
 }
@@ -331,12 +310,12 @@ static int read_one_tied(struct reading *in, struct json_object *object, struct 
 	if (r < 0)
 		return r;
 	if (rule->copy_of && !strcmp(rule->copy_of, rule->skip))
-		return fail_field(in, EBADMSG, "copy_of", "is '%s', which is 'skip' too",
-				  rule->skip);
+		return read_fail(in, EBADMSG, "copy_of", "is '%s', which is 'skip' too",
+				 rule->skip);
 	for (i = 0; i < in->index; i++)
 		if (!strcmp(rules->tied[i].skip, rule->skip))
-			return fail_field(in, EBADMSG, "skip", "is '%s', as it is in 'tied[%zu]'",
-					  rule->skip, i);
+			return read_fail(in, EBADMSG, "skip", "is '%s', as it is in 'tied[%zu]'",
+					 rule->skip, i);
 	return 0;
 }
 
@@ -351,7 +330,7 @@ static int read_rules(const struct reading *outer, const char *name, struct json
 	void *room;
 	int r;
 
-	r = check_array(outer, name, value, 1, RULES_LIST_MAX);
+	r = read_check_array(outer, name, value, 1, RULES_LIST_MAX);
 	if (r < 0)
 		return r;
 	room = calloc(json_object_array_length(value), bytes);
@@ -378,6 +357,20 @@ static int read_fuse(const struct reading *in, const char *name, struct json_obj
 			  &((struct wload_rules *)rules)->fuse, rules);
 }
 
+static int read_stack(const struct reading *in, const char *name, struct json_object *value,
+		      void *rules)
+{
+	return read_rules(in, name, value, sizeof(struct rules_fuse), read_one_stack,
+			  &((struct wload_rules *)rules)->stack, rules);
+}
+
+static int read_packed(const struct reading *in, const char *name, struct json_object *value,
+		       void *rules)
+{
+	return read_rules(in, name, value, sizeof(struct rules_packed), read_one_packed,
+			  &((struct wload_rules *)rules)->packed, rules);
+}
+
 static int read_split(const struct reading *in, const char *name, struct json_object *value,
 		      void *rules)
 {
@@ -396,10 +389,58 @@ static const struct field family_members[] = {
 	{"family", read_string, offsetof(struct wload_rules, family), false},
 	{"fuse", read_fuse, 0, true},
 	{"model_types", read_model_types, offsetof(struct wload_rules, model_types), false},
+	{"packed", read_packed, 0, true},
 	{"split", read_split, 0, true},
+	{"stack", read_stack, 0, true},
 	{"tied", read_tied, 0, true},
 	{NULL, NULL, 0, false},
 };
+
+/* What a rule makes of a leaf, without what is before it. */
+static void spell_made(const struct rules_fuse *rule, const char *leaf, char *to)
+{
+	to = stpcpy(stpcpy(to, rule->within), ".");
+	(void)stpcpy(stpcpy(stpcpy(to, rule->into), rule->stacked ? "_" : "."), leaf);
+}
+
+/* Whether two rules could make parameters of the same name by one leaf or another. */
+static bool make_same(const struct rules_fuse *a, const struct rules_fuse *b, char *ret_name)
+{
+	char other[3 * RULES_NAME_MAX + 3];
+
+	for (size_t i = 0; layouts_meet(a->layouts, b->layouts) && i < a->leaves.count; i++)
+		for (size_t j = 0; j < b->leaves.count; j++) {
+			spell_made(a, a->leaves.items[i], ret_name);
+			spell_made(b, b->leaves.items[j], other);
+			if (ends_with(ret_name, other) || ends_with(other, ret_name))
+				return true;
+		}
+	return false;
+}
+
+/* A plan's names differ: also where one rule's leaf has what another's module has. */
+static int check_made(const struct reading *in, const struct wload_rules *rules)
+{
+	size_t count = rules->fuse_count + rules->stack_count;
+	char name[3 * RULES_NAME_MAX + 3];
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct rules_fuse *a = i < rules->fuse_count
+							     ? &rules->fuse[i]
+							     : &rules->stack[i - rules->fuse_count];
+			const struct rules_fuse *b = j < rules->fuse_count
+							     ? &rules->fuse[j]
+							     : &rules->stack[j - rules->fuse_count];
+
+			if (make_same(a, b, name))
+				return wload_fail(in->err, EBADMSG,
+						  "'%s': two rules make '%s', one of them into "
+						  "'%.64s'",
+						  in->what, name, a->into);
+		}
+	return 0;
+}
 
 static void cleanup_rules(struct wload_rules **rules)
 {
@@ -423,9 +464,22 @@ int wload_rules_parse(const char *text, size_t text_len, const char *what,
 	if (r < 0)
 		return r;
 	if (!strcmp(rules->family, "none"))
-		return fail_field(&in, EBADMSG, "family", "is 'none', which means no rules");
+		return read_fail(&in, EBADMSG, "family", "is 'none', which means no rules");
+	r = check_made(&in, rules);
+	if (r < 0)
+		return r;
 	*ret_rules = TAKE_PTR(rules);
 	return 0;
+}
+
+static void free_joining(struct rules_fuse *rules, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(rules[i].from.items);
+		free(rules[i].leaves.items);
+		free(rules[i].every_rank.items);
+	}
+	free(rules);
 }
 
 void wload_rules_free(struct wload_rules *rules)
@@ -434,15 +488,18 @@ void wload_rules_free(struct wload_rules *rules)
 
 	if (!rules || rules->builtin)
 		return;
-	for (i = 0; i < rules->fuse_count; i++) {
-		free(rules->fuse[i].from.items);
-		free(rules->fuse[i].leaves.items);
+	free_joining(rules->fuse, rules->fuse_count);
+	free_joining(rules->stack, rules->stack_count);
+	for (i = 0; i < rules->packed_count; i++) {
+		free(rules->packed[i].parts.items);
+		free(rules->packed[i].shares);
 	}
 	for (i = 0; i < rules->split_count; i++) {
 		free(rules->split[i].modules.items);
 		free(rules->split[i].leaves.items);
+		free(rules->split[i].head.items);
 	}
-	free(rules->fuse);
+	free(rules->packed);
 	free(rules->split);
 	free(rules->tied);
 	free(rules->model_types.items);

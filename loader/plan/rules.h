@@ -11,27 +11,50 @@
 #include "loader/plan/along.h"
 #include "wloadfs/plan.h"
 
-/* Our limits. They bound what a plan costs: fuse.c keeps a table of parts by leaves on its stack.
- */
-#define RULES_TEXT_MAX	 ((size_t)64 << 10)
-#define RULES_NAME_MAX	 255 /* bytes of any string */
-#define RULES_PARTS_MAX	 16  /* "from" of one fuse rule */
-#define RULES_LEAVES_MAX 16
-#define RULES_LIST_MAX	 64 /* "model_types", "fuse", "split", "modules", "tied" */
+/* Our limits. They bound what a plan costs. */
+#define RULES_TEXT_MAX	  ((size_t)64 << 10)
+#define RULES_NAME_MAX	  255 /* bytes of any string */
+#define RULES_PARTS_MAX	  16  /* "from" of one fuse rule */
+#define RULES_LEAVES_MAX  16
+#define RULES_HEAD_MAX	  4    /* numbers that make the rows of a head */
+#define RULES_LIST_MAX	  64   /* "model_types", "fuse", "split", "modules", "tied" … */
+#define RULES_EXPERTS_MAX 4096 /* of one stack */
 
 struct rules_names {
 	const char **items; /* borrowed from the rules' tree */
 	size_t count;
 };
 
+/* A rule of "fuse", or of "stack". */
 struct rules_fuse {
 	const char *into, *within;
 	struct rules_names from, leaves;
+	unsigned int layouts; /* bits 1 << enum wload_layout; 0: any */
+	/* of a stack */
+	bool stacked;
+	const struct along *along;     /* how each expert's parts are split */
+	struct rules_names every_rank; /* leaves of which each rank has all experts' */
+};
+
+/* How large a part of a packed module is beside the others. */
+struct rules_share {
+	const char *key; /* config.json's number; NULL: this one */
+	uint64_t number;
+};
+
+struct rules_packed {
+	const char *module, *within;
+	struct rules_names parts;
+	struct rules_share *shares; /* one a part */
+	size_t share_count;
+	struct rules_share each; /* how often they follow each other; {NULL, 0}: once */
 };
 
 struct rules_split {
 	struct rules_names modules, leaves;
+	struct rules_names head; /* numbers of config.json whose sum is the rows of a head */
 	const struct along *along;
+	unsigned int layouts; /* as above */
 };
 
 struct rules_tied {
@@ -47,6 +70,10 @@ struct wload_rules {
 	struct rules_names model_types;
 	struct rules_fuse *fuse;
 	size_t fuse_count;
+	struct rules_fuse *stack;
+	size_t stack_count;
+	struct rules_packed *packed;
+	size_t packed_count;
 	struct rules_split *split;
 	size_t split_count;
 	struct rules_tied *tied;
@@ -63,5 +90,11 @@ extern const struct rules_text rules_texts[];
 extern const size_t rules_text_count;
 
 bool rules_names_contain(const struct rules_names *names, const char *name);
+
+/* Whether a rule for some layouts is one for this. */
+static inline bool rules_layout_fits(unsigned int layouts, enum wload_layout layout)
+{
+	return !layouts || layouts & 1u << layout;
+}
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tensor and a rank -> which of its bytes, as TensorRT-LLM slices (modules/linear.py,
+/* A part and a rank -> which of its bytes, as TensorRT-LLM slices (modules/linear.py,
  * load_weight_shard; attention's _duplicate_kv):
  *
  *   name -> rule       the modules of the rules are looked for in the tensor's name
- *   rule -> range      of one dimension: ceil(size / tp) for each rank, or whole heads
- *   range -> pieces    one of each row outside that dimension; dimension 0 has one in all
+ *   rule -> range      of one dimension: ceil(size / tp) for each rank, or whole heads (heads.h);
+ *                      a scale has the blocks of what its weight has
+ *   range -> pieces    one of each row outside that dimension; dimension 0 has one in all. Of a
+ *                      view, those of the tensor that it is of
  *
  * What no rule can slice right is refused: a rank that silently had all of a weight, or scales of
  * other rows than its own, would compute garbage. */
@@ -15,19 +17,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "loader/plan/draft.h"
+#include "loader/plan/heads.h"
+#include "loader/plan/scale.h"
 #include "loader/plan/split.h"
 
-/* Elements [start, start + length) of a dimension. */
-struct range {
-	uint64_t start, length;
-};
-
-/* Fails with "rank 1 of 3: tensor 'NAME' …". */
-__attribute__((format(printf, 5, 6))) static int fail_tensor(const struct split *split,
-							     const struct wload_tensor *tensor,
-							     int code, struct wload_error *err,
-							     const char *fmt, ...)
+int split_fail(const struct split *split, const char *name, int code, struct wload_error *err,
+	       const char *fmt, ...)
 {
 	char why[512];
 	va_list args;
@@ -36,7 +31,7 @@ __attribute__((format(printf, 5, 6))) static int fail_tensor(const struct split 
 	(void)vsnprintf(why, sizeof(why), fmt, args);
 	va_end(args);
 	return wload_fail(err, code, "rank %" PRIu32 " of %" PRIu32 ": tensor '%.*s' %s",
-			  split->rank, split->tp, DRAFT_SHOW(tensor->name), why);
+			  split->shown_rank, split->shown_tp, DRAFT_SHOW(name), why);
 }
 
 /* ---- which rule ------------------------------------------------------------------------------ */
@@ -54,16 +49,18 @@ static size_t begins_with(const char *name, const char *module)
 /* The rule of the longest module that a name begins with, or NULL.
  *
  * ret_leaf  what follows the module and its dot */
-static const struct rules_split *rule_at(const struct wload_rules *rules, const char *name,
+static const struct rules_split *rule_at(const struct split *split, const char *name,
 					 const char **ret_leaf)
 {
+	const struct wload_rules *rules = split->rules;
 	const struct rules_split *rule = NULL;
 	size_t most = 0;
 
 	for (size_t i = 0; i < rules->split_count; i++) {
 		const struct rules_names *modules = &rules->split[i].modules;
+		bool fits = rules_layout_fits(rules->split[i].layouts, split->layout);
 
-		for (size_t j = 0; j < modules->count; j++) {
+		for (size_t j = 0; fits && j < modules->count; j++) {
 			size_t len = begins_with(name, modules->items[j]);
 
 			if (len <= most)
@@ -76,13 +73,13 @@ static const struct rules_split *rule_at(const struct wload_rules *rules, const 
 	return rule;
 }
 
-static const struct rules_split *find_rule(const struct wload_rules *rules, const char *name,
+static const struct rules_split *find_rule(const struct split *split, const char *name,
 					   const char **ret_leaf)
 {
 	const struct rules_split *rule = NULL;
 
 	while (name && !rule) {
-		rule = rule_at(rules, name, ret_leaf);
+		rule = rule_at(split, name, ret_leaf);
 		name = strchr(name, '.');
 		name = name ? name + 1 : NULL;
 	}
@@ -97,40 +94,41 @@ static bool one_element(const struct wload_tensor *tensor)
 	return true;
 }
 
-/* How a tensor is split; NULL: every rank has all of it. */
+/* How a tensor is split.
+ *
+ * ret_way  NULL: every rank has all of it */
 static int find_way(const struct split *split, const struct wload_tensor *tensor,
-		    const struct along **ret_along, struct wload_error *err)
+		    const struct rules_split **ret_way, struct wload_error *err)
 {
 	const struct rules_split *rule;
 	const char *leaf = NULL;
 
-	*ret_along = NULL;
+	*ret_way = NULL;
 	if (one_element(tensor))
 		return 0;
-	rule = find_rule(split->rules, tensor->name, &leaf);
+	rule = find_rule(split, tensor->name, &leaf);
 	if (!rule && tensor->rank > 1)
-		return fail_tensor(split, tensor, EOPNOTSUPP, err,
-				   "has %" PRIu32 " dimensions, and no split rule of '%s' names it",
-				   tensor->rank, split->rules->family);
+		return split_fail(split, tensor->name, EOPNOTSUPP, err,
+				  "has %" PRIu32 " dimensions, and no split rule of '%s' names it",
+				  tensor->rank, split->rules->family);
 	if (!rule || !rule->along->splits)
 		return 0;
 	if (!rules_names_contain(&rule->leaves, leaf))
-		return fail_tensor(split, tensor, EOPNOTSUPP, err,
-				   "is of a module that is split along '%s', and the rules of '%s' "
-				   "do not say how '%.*s' is",
-				   rule->along->word, split->rules->family, DRAFT_SHOW(leaf));
-	if (rule->along->dim < tensor->rank)
-		*ret_along = rule->along;
+		return split_fail(split, tensor->name, EOPNOTSUPP, err,
+				  "is of a module that is split along '%s', and the rules of '%s' "
+				  "do not say how '%.*s' is",
+				  rule->along->word, split->rules->family, DRAFT_SHOW(leaf));
+	*ret_way = rule;
 	return 0;
 }
 
 /* ---- which range ----------------------------------------------------------------------------- */
 
 /* Equal shares, rounded up: the last ranks may have less, or nothing. */
-static struct range range_of_rows(const struct split *split, uint64_t size)
+static struct split_range range_of_rows(const struct split *split, uint64_t size)
 {
 	uint64_t share = size / split->tp + (size % split->tp != 0);
-	struct range range = {0, size};
+	struct split_range range = {0, size};
 
 	if (size <= 1)
 		return range;
@@ -139,120 +137,32 @@ static struct range range_of_rows(const struct split *split, uint64_t size)
 	return range;
 }
 
-/* What config.json tells of the heads that a dimension is made of. */
-struct heads {
-	const char *key; /* that told how many */
-	uint64_t count;
-	uint64_t rows; /* of each; 0: it does not say */
-};
-
-/* Fails with "… has dimension 0 of 16: split by heads, and config.json WHY". */
-static int fail_heads(const struct split *split, const struct wload_tensor *tensor,
-		      const struct along *along, const char *why, const char *key,
-		      struct wload_error *err)
+/* The range of a weight in the blocks of its scale. */
+static int range_in_blocks(const struct split *split, const struct wload_tensor *scale,
+			   const struct wload_tensor *weight, uint32_t dim,
+			   struct split_range *range, uint64_t *ret_rest, struct wload_error *err)
 {
-	return fail_tensor(split, tensor, EINVAL, err,
-			   "has dimension %" PRIu32 " of %" PRIu64
-			   ", split by heads, and config.json %s '%s'",
-			   along->dim, tensor->shape[along->dim], why, key);
-}
+	uint64_t size = weight->shape[dim], end = range->start + range->length, block;
 
-static int ask_count(const struct split *split, const struct wload_tensor *tensor,
-		     const struct along *along, const char *key, uint64_t *ret_count,
-		     struct wload_error *err)
-{
-	if (config_count(split->config, key, ret_count))
+	if (scale->rank > weight->rank || !scale_block(size, scale->shape[dim], &block))
+		return split_fail(split, scale->name, EOPNOTSUPP, err,
+				  "has dimension %" PRIu32 " of %" PRIu64 ", which are no blocks "
+				  "of its weight's %" PRIu64,
+				  dim, scale->shape[dim], size);
+	if (scale->shape[dim] == 1) { /* one block for all ranks */
+		*range = (struct split_range){0, 1};
 		return 0;
-	return fail_heads(split, tensor, along, "has no whole number from 1 to 2^32 - 1 as", key,
-			  err);
-}
-
-/* Where config.json lacks the number there is a default: a guess, which the size of a head must
- * bear out. */
-static int guess_heads(const struct split *split, const struct wload_tensor *tensor,
-		       const struct along *along, struct heads *heads, struct wload_error *err)
-{
-	uint64_t all = 0;
-	int r = 0;
-
-	heads->key = along->heads_else;
-	if (heads->key)
-		r = ask_count(split, tensor, along, heads->key, &heads->count, err);
-	if (r == 0 && !heads->count)
-		return fail_heads(split, tensor, along, "tells no number as", along->heads, err);
-	if (r == 0 && !heads->rows)
-		r = ask_count(split, tensor, along, "hidden_size", &all, err);
-	if (r < 0)
-		return r;
-	if (!heads->rows && all % heads->count == 0)
-		heads->rows = all / heads->count;
-	return heads->rows ? 0
-			   : fail_heads(split, tensor, along, "tells neither 'head_dim' nor",
-					along->heads, err);
-}
-
-static int count_heads(const struct split *split, const struct wload_tensor *tensor,
-		       const struct along *along, struct heads *heads, struct wload_error *err)
-{
-	int r = ask_count(split, tensor, along, "head_dim", &heads->rows, err);
-
-	heads->key = along->heads;
-	if (r == 0)
-		r = ask_count(split, tensor, along, heads->key, &heads->count, err);
-	if (r < 0 || heads->count)
-		return r;
-	return guess_heads(split, tensor, along, heads, err);
-}
-
-/* How much of a dimension each head has; they must fill it. */
-static int size_heads(const struct split *split, const struct wload_tensor *tensor,
-		      const struct along *along, struct heads *heads, struct wload_error *err)
-{
-	uint64_t size = tensor->shape[along->dim];
-	int r = count_heads(split, tensor, along, heads, err);
-
-	if (r < 0)
-		return r;
-	if (heads->rows && (size % heads->count != 0 || size / heads->count != heads->rows))
-		return fail_tensor(split, tensor, EINVAL, err,
-				   "has dimension %" PRIu32 " of %" PRIu64
-				   ", which is not the %" PRIu64 " heads of config.json ('%s'), "
-				   "of %" PRIu64 " rows each",
-				   along->dim, size, heads->count, heads->key, heads->rows);
-	if (size % heads->count != 0)
-		return fail_tensor(split, tensor, EINVAL, err,
-				   "has dimension %" PRIu32 " of %" PRIu64
-				   ", which is not the %" PRIu64 " heads of config.json ('%s')",
-				   along->dim, size, heads->count, heads->key);
-	heads->rows = size / heads->count;
+	}
+	if (range->length && (range->start % block || (end % block && end != size)))
+		return split_fail(split, scale->name, EINVAL, err,
+				  "has dimension %" PRIu32 " of %" PRIu64 ", blocks of %" PRIu64
+				  ", and %" PRIu64 " of its weight from %" PRIu64
+				  " are no whole ones",
+				  dim, scale->shape[dim], block, range->length, range->start);
+	*ret_rest = dim == 0 ? range->length % block : 0;
+	range->start /= block;
+	range->length = end / block + (end % block != 0) - range->start;
 	return 0;
-}
-
-static int range_of_heads(const struct split *split, const struct wload_tensor *tensor,
-			  const struct along *along, struct range *ret_range,
-			  struct wload_error *err)
-{
-	struct heads heads = {NULL, 0, 0};
-	int r = size_heads(split, tensor, along, &heads, err);
-	uint64_t share;
-
-	if (r < 0)
-		return r;
-	if (heads.count % split->tp == 0) {
-		share = heads.count / split->tp * heads.rows;
-		*ret_range = (struct range){split->rank * share, share};
-		return 0;
-	}
-	if (along->repeats && split->tp % heads.count == 0) {
-		share = split->tp / heads.count; /* ranks of a head */
-		*ret_range = (struct range){split->rank / share * heads.rows, heads.rows};
-		return 0;
-	}
-	return fail_tensor(split, tensor, EINVAL, err,
-			   "has dimension %" PRIu32 " of %" PRIu64 ": %" PRIu64 " heads ('%s'), of "
-			   "which %" PRIu32 " is no divisor%s",
-			   along->dim, tensor->shape[along->dim], heads.count, heads.key, split->tp,
-			   along->repeats ? " and no multiple" : "");
 }
 
 /* ---- which bytes ----------------------------------------------------------------------------- */
@@ -269,7 +179,7 @@ static uint64_t product(const struct wload_tensor *tensor, uint32_t first, uint3
 }
 
 static int cut(const struct split *split, const struct wload_tensor *tensor, uint32_t dim,
-	       struct range range, struct split_part *part, struct wload_error *err)
+	       struct split_range range, struct split_part *part, struct wload_error *err)
 {
 	const struct wload_dtype_desc *type = wload_dtype_describe(tensor->dtype);
 	uint64_t rows = product(tensor, 0, dim);
@@ -282,16 +192,16 @@ static int cut(const struct split *split, const struct wload_tensor *tensor, uin
 	if (range.length == 0 || tensor->bytes == 0)
 		return 0;
 	if (range.start * bits % 8 || range.length * bits % 8 || tensor->shape[dim] * bits % 8)
-		return fail_tensor(split, tensor, EOPNOTSUPP, err,
-				   "has dimension %" PRIu32 " of %" PRIu64
-				   " in %s, of which %" PRIu64 " from %" PRIu64
-				   " are no whole bytes",
-				   dim, tensor->shape[dim], type->name, range.length, range.start);
+		return split_fail(split, tensor->name, EOPNOTSUPP, err,
+				  "has dimension %" PRIu32 " of %" PRIu64
+				  " in %s, of which %" PRIu64 " from %" PRIu64
+				  " are no whole bytes",
+				  dim, tensor->shape[dim], type->name, range.length, range.start);
 	if (rows > UINT32_MAX)
-		return fail_tensor(split, tensor, E2BIG, err,
-				   "has dimension %" PRIu32 " in %" PRIu64
-				   " pieces, over our limit of 2^32 - 1",
-				   dim, rows);
+		return split_fail(split, tensor->name, E2BIG, err,
+				  "has dimension %" PRIu32 " in %" PRIu64
+				  " pieces, over our limit of 2^32 - 1",
+				  dim, rows);
 	part->source.rows = (uint32_t)rows;
 	part->source.src_offset = range.start * bits / 8;
 	part->source.src_stride = rows > 1 ? tensor->shape[dim] * bits / 8 : 0;
@@ -299,22 +209,97 @@ static int cut(const struct split *split, const struct wload_tensor *tensor, uin
 	return 0;
 }
 
-int split_tensor(const struct split *split, const struct wload_tensor *tensor,
-		 struct split_part *ret_part, struct wload_error *err)
+/* Pieces of a view, which is dense, as pieces of the tensor that it is of. */
+static int cut_view(const struct split *split, const struct draft_view *view,
+		    struct wload_source *source, struct wload_error *err)
 {
-	const struct along *along = NULL;
-	struct split_part part = {.source = {.rows = 1, .bytes = tensor->bytes}};
-	struct range range;
-	int r = split->tp > 1 ? find_way(split, tensor, &along, err) : 0;
+	uint64_t first = source->src_offset / view->piece, from = source->src_offset % view->piece;
+	uint64_t whole = source->bytes / view->piece;
 
-	if (r == 0 && along) {
-		range = range_of_rows(split, tensor->shape[along->dim]);
-		if (along->heads)
-			r = range_of_heads(split, tensor, along, &range, err);
-		if (r == 0 && range.length < tensor->shape[along->dim])
-			r = cut(split, tensor, along->dim, range, &part, err);
+	if (view->count == 1 || (source->rows == 1 && from + source->bytes <= view->piece)) {
+		source->src_offset += view->offset + first * (view->stride - view->piece);
+		return 0;
 	}
-	if (r == 0)
-		*ret_part = part;
-	return r;
+	if (source->rows > 1 || from || source->bytes % view->piece || whole > UINT32_MAX)
+		return split_fail(
+			split, view->part.name, EOPNOTSUPP, err,
+			"has dimension 0 of %" PRIu64 " in pieces of %" PRIu64
+			" bytes, and %" PRIu64 " bytes from %" PRIu64 " are no whole ones",
+			view->part.shape[0], view->piece, source->bytes, source->src_offset);
+	source->rows = (uint32_t)whole;
+	source->src_offset = view->offset + first * view->stride;
+	source->src_stride = view->stride;
+	return 0;
+}
+
+/* What the rank has of a dimension of a tensor. */
+static int find_range(const struct split *split, const struct wload_tensor *tensor,
+		      const struct along *along, const struct rules_names *head,
+		      struct split_range *ret_range, struct wload_error *err)
+{
+	if (along->heads)
+		return heads_range(split, tensor, along, head, ret_range, err);
+	*ret_range = range_of_rows(split, tensor->shape[along->dim]);
+	return 0;
+}
+
+static int cut_along(const struct split *split, uint32_t part, const struct along *along,
+		     const struct rules_names *head, struct split_part *ret,
+		     struct wload_error *err)
+{
+	struct wload_tensor tensor = draft_part(split->draft, part), of = tensor;
+	struct split_range range;
+	uint32_t weight;
+	int scales = scale_weight(split->draft, part, &weight, err), r = scales < 0 ? scales : 0;
+
+	if (scales > 0)
+		of = draft_part(split->draft, weight);
+	if (r < 0 || along->dim >= tensor.rank || along->dim >= of.rank)
+		return r;
+	r = find_range(split, &of, along, head, &range, err);
+	if (r == 0 && scales)
+		r = range_in_blocks(split, &tensor, &of, along->dim, &range, &ret->rest, err);
+	if (r < 0 || range.length == tensor.shape[along->dim])
+		return r;
+	return cut(split, &tensor, along->dim, range, ret, err);
+}
+
+static int split_by(const struct split *split, uint32_t part, const struct along *along,
+		    const struct rules_names *head, struct split_part *ret_part,
+		    struct wload_error *err)
+{
+	const struct draft_view *view = draft_view(split->draft, part);
+	struct wload_tensor tensor = draft_part(split->draft, part);
+	struct split_part made = {.source = {.rows = 1, .bytes = tensor.bytes}};
+	int r = along ? cut_along(split, part, along, head, &made, err) : 0;
+
+	if (r == 0 && view && made.source.bytes)
+		r = cut_view(split, view, &made.source, err);
+	if (r < 0)
+		return r;
+	made.source.tensor = draft_tensor(split->draft, part);
+	*ret_part = made;
+	return 0;
+}
+
+int split_part(const struct split *split, uint32_t part, struct split_part *ret_part,
+	       struct wload_error *err)
+{
+	struct wload_tensor tensor = draft_part(split->draft, part);
+	const struct rules_split *way = NULL;
+	int r = split->tp > 1 ? find_way(split, &tensor, &way, err) : 0;
+
+	if (r < 0)
+		return r;
+	return split_by(split, part, way ? way->along : NULL, way ? &way->head : NULL, ret_part,
+			err);
+}
+
+int split_part_along(const struct split *split, uint32_t part, const struct along *along,
+		     struct split_part *ret_part, struct wload_error *err)
+{
+	struct wload_tensor tensor = draft_part(split->draft, part);
+	bool cuts = split->tp > 1 && along->splits && !one_element(&tensor);
+
+	return split_by(split, part, cuts ? along : NULL, NULL, ret_part, err);
 }

@@ -52,6 +52,7 @@ PROGRESS_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.POIN
 
 RANK_OF_PATH = (1 << 32) - 1
 IO = ("auto", "buffered", "direct")
+LAYOUTS = ("trtllm", "vllm")
 
 
 class CLoadOptions(ctypes.Structure):
@@ -60,7 +61,8 @@ class CLoadOptions(ctypes.Structure):
                 ("out_dir", ctypes.c_char_p),
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
                 ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
-                ("rank", ctypes.c_uint32), ("progress", PROGRESS_FUNCTION),
+                ("rank", ctypes.c_uint32), ("ep", ctypes.c_uint32), ("layout", ctypes.c_int),
+                ("progress", PROGRESS_FUNCTION),
                 ("progress_ctx", ctypes.c_void_p)]
 
 
@@ -73,8 +75,9 @@ class CReport(ctypes.Structure):
                 ("verify_every", ctypes.c_uint32), ("seconds", ctypes.c_double), ("bytes_per_second", ctypes.c_double),
                 ("peak_host_bytes", ctypes.c_uint64), ("cgroup_peak_bytes", ctypes.c_uint64),
                 ("consumed_tensors", ctypes.c_uint64), ("consumed_bytes", ctypes.c_uint64),
-                ("checkpoint_bytes", ctypes.c_uint64), ("unused_tensors", ctypes.c_uint64), ("tp", ctypes.c_uint32),
-                ("rank", ctypes.c_uint32)]
+                ("checkpoint_bytes", ctypes.c_uint64), ("unused_tensors", ctypes.c_uint64),
+                ("tp", ctypes.c_uint32), ("rank", ctypes.c_uint32), ("ep", ctypes.c_uint32),
+                ("layout", ctypes.c_int)]
 
 
 class CSample(ctypes.Structure):
@@ -388,6 +391,7 @@ def _read_report(load):
     for name, kind in CReport._fields_:
         value = getattr(struct, name)
         report[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    report["layout"] = LAYOUTS[report["layout"]]
     if not report["cgroup_peak_bytes"]:
         del report["cgroup_peak_bytes"]
     report["unused"] = []
@@ -485,14 +489,17 @@ def _whole(name, value, bits, least=0):
     return value
 
 
-def load(path, device="cuda", *, tp=1, rank=None, consume=True, verify=False, verify_every=0, rules=None,
-         out=None, staging=0, threads=0, io="auto", progress=None):
+def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume=True,
+         verify=False, verify_every=0, rules=None, out=None, staging=0, threads=0, io="auto",
+         progress=None):
     """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
     tp, rank  load what this one, from 0, of tp tensor-parallel ranks has. With tp over 1 a mount's
               root is not consumed from: the other ranks need the tensors still; its ranks/R is,
               where the rank is R, and only R's claims are dropped
+    ep        share experts out among so many of the ranks, a divisor of tp
+    layout    whose names and orders parameters have: "trtllm" or "vllm"
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed; verify_every=N: every Nth parameter only
     rules     a file of rules instead of the built-in ones
@@ -508,17 +515,19 @@ def load(path, device="cuda", *, tp=1, rank=None, consume=True, verify=False, ve
     make = _array_maker(device)
     if io not in IO:
         raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}")
     numbers = {"staging_bytes": _whole("staging", staging, 64),
                "threads": _whole("threads", threads, 32),
                "verify_every": _whole("verify_every", verify_every, 32),
-               "tp": _whole("tp", tp, 32, 1),
+               "tp": _whole("tp", tp, 32, 1), "ep": _whole("ep", ep, 32, 1),
                "rank": RANK_OF_PATH if rank is None else _whole("rank", rank, 32)}
     rules = _load_rules(rules)
     try:
         done = _Call(os.fsencode(path), CLoadOptions(
             device=device.encode(), keep=not consume, verify=verify,
             out_dir=None if out is None else os.fsencode(out), rules=rules,
-            io=IO.index(io), **numbers), progress)()
+            io=IO.index(io), layout=LAYOUTS.index(layout), **numbers), progress)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

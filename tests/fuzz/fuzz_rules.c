@@ -10,12 +10,16 @@
 #include "wloadfs/plan.h"
 
 #define TENSOR_BYTES 96
+#define CONFIG	     "{\"t\": true, \"num_attention_heads\": 2, \"two\": 2}"
 
 int LLVMFuzzerTestOneInput(const uint8_t *text, size_t len);
 
 static struct wload_inventory *world(void)
 {
-	static const char *const names[] = {"a.q.w", "a.k.w", "a.q.b", "b.a.k.w", "b.a.q.w", "h"};
+	static const char *const names[] = {
+		"a.q.w",  "a.k.w",    "a.q.b",	     "b.a.k.w",	   "b.a.q.w",
+		"h",	  "a.0.q.w",  "a.0.k.w",     "a.1.q.w",	   "a.1.k.w",
+		"c.qk.w", "c.0.qk.w", "c.qk.weight", "c.d.weight", "c.d.weight_scale"};
 	struct wload_tensor t = {.shape = (const uint64_t[]){4, 6},
 				 .rank = 2,
 				 .bytes = TENSOR_BYTES,
@@ -53,8 +57,9 @@ static void check_ranks(const struct wload_inventory *inv, struct wload_plan_opt
 	struct wload_plan *plan;
 
 	for (options.rank = 0; options.rank < options.tp; options.rank++) {
-		if (wload_plan_build(inv, "{\"num_attention_heads\": 2}", &options, &plan, NULL) <
-		    0)
+		options.ep = options.rank % 2 ? options.tp : 1;
+		options.layout = options.rank / 2 % WLOAD_LAYOUT_COUNT;
+		if (wload_plan_build(inv, CONFIG, &options, &plan, NULL) < 0)
 			continue;
 		for (uint32_t i = 0; i < wload_plan_count(plan); i++)
 			check_param(wload_plan_param(plan, i));
@@ -74,8 +79,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *text, size_t len)
 		return 0;
 	inv = world();
 	options.rules = rules;
-	if (wload_plan_build(inv, "{\"t\": true}", &options, &plan, NULL) < 0)
+	if (wload_plan_build(inv, CONFIG, &options, &plan, NULL) < 0)
 		abort();
+	for (uint32_t i = 0; i < wload_plan_count(plan); i++)
+		check_param(wload_plan_param(plan, i));
 	for (uint32_t i = 0; i < wload_inventory_count(inv); i++)
 		used += wload_plan_uses(plan, i);
 	assert(used <= wload_inventory_count(inv) && TENSOR_BYTES * used == wload_plan_bytes(plan));

@@ -37,6 +37,8 @@ static void print_load(void)
 	FIELD(struct wload_load_options, io);
 	FIELD(struct wload_load_options, tp);
 	FIELD(struct wload_load_options, rank);
+	FIELD(struct wload_load_options, ep);
+	FIELD(struct wload_load_options, layout);
 	FIELD(struct wload_load_options, progress);
 	FIELD(struct wload_load_options, progress_ctx);
 }
@@ -70,6 +72,8 @@ static void print_result(void)
 	FIELD(struct wload_report, unused_tensors);
 	FIELD(struct wload_report, tp);
 	FIELD(struct wload_report, rank);
+	FIELD(struct wload_report, ep);
+	FIELD(struct wload_report, layout);
 	STRUCT(struct wload_loaded);
 	FIELD(struct wload_loaded, name);
 	FIELD(struct wload_loaded, shape);

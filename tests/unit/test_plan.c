@@ -195,17 +195,17 @@ static const struct row groups[] = {
 	 "mine", "over 2^64 rows", NULL},
 	{"quantised: what the rules do not cover keeps the group in its parts", LLAMA, NULL,
 	 "l.mlp.gate_proj.weight F8_E4M3 [4,4]\n"
-	 "l.mlp.gate_proj.weight_scale F32 []\n"
+	 "l.mlp.gate_proj.qzeros F32 []\n"
 	 "l.mlp.up_proj.weight F8_E4M3 [4,4]\n"
-	 "l.mlp.up_proj.weight_scale F32 []\n"
+	 "l.mlp.up_proj.qzeros F32 []\n"
 	 "m.mlp.gate_proj.weight BF16 [2]\n"
 	 "m.mlp.up_proj.weight BF16 [2]\n",
 	 "l.mlp.gate_proj.weight F8_E4M3 [4,4] = l.mlp.gate_proj.weight\n"
-	 "l.mlp.gate_proj.weight_scale F32 [] = l.mlp.gate_proj.weight_scale\n"
+	 "l.mlp.gate_proj.qzeros F32 [] = l.mlp.gate_proj.qzeros\n"
 	 "l.mlp.up_proj.weight F8_E4M3 [4,4] = l.mlp.up_proj.weight\n"
-	 "l.mlp.up_proj.weight_scale F32 [] = l.mlp.up_proj.weight_scale\n"
+	 "l.mlp.up_proj.qzeros F32 [] = l.mlp.up_proj.qzeros\n"
 	 "m.mlp.gate_up_proj.weight BF16 [4] = m.mlp.gate_proj.weight + m.mlp.up_proj.weight\n",
-	 "llama", "the rules do not cover 'l.mlp.gate_proj.weight_scale'", NULL},
+	 "llama", "the rules do not cover 'l.mlp.gate_proj.qzeros'", NULL},
 	{"quantised: only the last part", NULL, RULES("\"weight\""),
 	 "a.q.weight U8 [1]\na.k.weight U8 [1]\na.k.weight.absmax F32 [1]\n",
 	 "a.q.weight U8 [1] = a.q.weight\na.k.weight U8 [1] = a.k.weight\n"
@@ -484,9 +484,9 @@ static void check_print(struct tap *tap)
 	   "print: the table is aligned, and control bytes are made safe");
 	ok(tap,
 	   same("json", json,
-		"{\"family\": \"f\", \"tp\": 1, \"rank\": 0, \"note\": null, \"tensor_count\": 4, "
-		"\"parameter_count\": 2,"
-		" \"fused_count\": 1, \"bytes\": 16,\n\"parameters\": [\n"
+		"{\"family\": \"f\", \"tp\": 1, \"rank\": 0, \"ep\": 1, \"layout\": \"trtllm\", "
+		"\"note\": null, \"tensor_count\": 4, \"parameter_count\": 2,"
+		" \"fused_count\": 1, \"elsewhere_count\": 0, \"bytes\": 16,\n\"parameters\": [\n"
 		"{\"name\": \"a.qk.w\", \"dtype\": \"U8\", \"shape\": [6, 2], \"bytes\": 12,"
 		" \"sources\": [{\"tensor\": \"a.q.w\", \"src_offset\": 0, \"rows\": 1,"
 		" \"src_stride\": 0, \"dst_offset\": 0,"

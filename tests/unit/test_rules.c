@@ -10,12 +10,18 @@
 #include "loader/plan/rules.h"
 #include "tap.h"
 
-#define HEAD	 "{\"family\": \"f\", \"model_types\": [\"m\"]"
-#define FUSE(x)	 HEAD ", \"fuse\": [" x "]}"
-#define SPLIT(x) HEAD ", \"split\": [" x "]}"
-#define TIED(x)	 HEAD ", \"tied\": [" x "]}"
-#define QKV	 "{\"into\": \"qkv\", \"from\": [\"q\", \"k\"], \"within\": \"a.b\"}"
-#define UP	 "{\"modules\": [\"mlp.up\"], \"along\": \"column\"}"
+#define HEAD	  "{\"family\": \"f\", \"model_types\": [\"m\"]"
+#define FUSE(x)	  HEAD ", \"fuse\": [" x "]}"
+#define SPLIT(x)  HEAD ", \"split\": [" x "]}"
+#define TIED(x)	  HEAD ", \"tied\": [" x "]}"
+#define QKV	  "{\"into\": \"qkv\", \"from\": [\"q\", \"k\"], \"within\": \"a.b\"}"
+#define UP	  "{\"modules\": [\"mlp.up\"], \"along\": \"column\"}"
+#define STACK(x)  HEAD ", \"stack\": [" x "]}"
+#define PACKED(x) HEAD ", \"packed\": [" x "]}"
+#define W2	  "{\"into\": \"w2\", \"from\": [\"d\"], \"within\": \"e\", \"along\": \"row\"}"
+#define QKV_PACKED                                                                       \
+	"{\"module\": \"m\", \"within\": \"a\", \"parts\": [\"q\", \"k\"], \"shares\": " \
+	"[2, \"kv_heads\"], \"each\": \"groups\"}"
 #define LONG_16	 "0123456789abcdef"
 #define LONG_64	 LONG_16 LONG_16 LONG_16 LONG_16
 #define LONG_256 LONG_64 LONG_64 LONG_64 LONG_64
@@ -93,8 +99,7 @@ static const struct row rows[] = {
 	 FUSE("{\"into\": \"x\", \"within\": \"y\", \"from\": [\"q\", \"k.j\"]}"), -EBADMSG,
 	 "'k.j', which has a dot"},
 	{"fuse into one of its parts",
-	 FUSE("{\"into\": \"q\", \"within\": \"y\", \"from\": [\"q\", \"k\"]}"), -EBADMSG,
-	 "is 'q', which is in 'from'"},
+	 FUSE("{\"into\": \"q\", \"within\": \"y\", \"from\": [\"q\", \"k\"]}"), 0, NULL},
 	{"fuse within an empty component",
 	 FUSE("{\"into\": \"x\", \"within\": \"a..b\", \"from\": [\"q\", \"k\"]}"), -EBADMSG,
 	 "component of which is empty"},
@@ -106,6 +111,22 @@ static const struct row rows[] = {
 	{"two rules that could make the same name",
 	 FUSE(QKV ", {\"into\": \"qkv\", \"from\": [\"x\", \"y\"], \"within\": \"b\"}"), -EBADMSG,
 	 "as it is in 'fuse[0]'"},
+	{"two rules that make the same name in different layouts",
+	 FUSE("{\"into\": \"x\", \"from\": [\"q\", \"k\"], \"within\": \"a\", \"layout\": "
+	      "\"vllm\"},"
+	      "{\"into\": \"x\", \"from\": [\"k\", \"q\"], \"within\": \"a\", \"layout\": "
+	      "\"trtllm\"}"),
+	 0, NULL},
+	{"a layout that is none",
+	 FUSE("{\"into\": \"x\", \"from\": [\"q\", \"k\"], \"within\": \"a\", \"layout\": "
+	      "\"sglang\"}"),
+	 -EBADMSG, "'fuse[0].layout' is 'sglang', neither trtllm nor vllm"},
+	{"two rules that make the same name by their leaves",
+	 FUSE("{\"into\": \"x\", \"from\": [\"q\", \"k\"], \"within\": \"a\", \"leaves\": "
+	      "[\"y.z\"]},"
+	      "{\"into\": \"y\", \"from\": [\"q\", \"k\"], \"within\": \"a.x\", \"leaves\": "
+	      "[\"z\"]}"),
+	 -EBADMSG, "two rules make 'a.x.y.z'"},
 	{"two rules of one name that never meet",
 	 FUSE(QKV ", {\"into\": \"qkv\", \"from\": [\"x\", \"y\"], \"within\": \"bb\"}"), 0, NULL},
 
@@ -134,6 +155,50 @@ static const struct row rows[] = {
 	{"a module split by two rules",
 	 SPLIT(UP ", {\"modules\": [\"a\", \"mlp.up\"], \"along\": \"row\"}"), -EBADMSG,
 	 "'split[1].modules' has 'mlp.up', as 'split[0]' has"},
+
+	{"a head of two numbers",
+	 SPLIT("{\"modules\": [\"q\"], \"along\": \"heads\", \"head\": [\"nope\", \"rope\"]}"), 0,
+	 NULL},
+	{"a head where nothing has heads",
+	 SPLIT("{\"modules\": [\"q\"], \"along\": \"row\", \"head\": [\"nope\"]}"), -EBADMSG,
+	 "'split[0].head' is there, and 'along' is 'row'"},
+	{"a module split by two rules in different layouts",
+	 SPLIT("{\"modules\": [\"q\"], \"along\": \"row\", \"layout\": \"vllm\"},"
+	       "{\"modules\": [\"q\"], \"along\": \"whole\", \"layout\": \"trtllm\"}"),
+	 0, NULL},
+
+	{"a stack of one part", STACK(W2), 0, NULL},
+	{"a stack without along", STACK("{\"into\": \"w2\", \"from\": [\"d\"], \"within\": \"e\"}"),
+	 -EBADMSG, "'stack[0].along' is missing"},
+	{"a stack along heads",
+	 STACK("{\"into\": \"w2\", \"from\": [\"d\"], \"within\": \"e\", \"along\": \"heads\"}"),
+	 -EBADMSG, "'stack[0].along' is 'heads', and experts have no heads"},
+	{"a stack of the same name twice", STACK(W2 ", " W2), -EBADMSG, "as it is in 'stack[0]'"},
+	{"a stack that makes what a fuse rule makes",
+	 HEAD
+	 ", \"stack\": [{\"into\": \"x\", \"from\": [\"d\"], \"within\": \"e\", \"along\": \"row\","
+	 "\"leaves\": [\"y.weight\"]}], \"fuse\": [{\"into\": \"x_y\", \"from\": [\"a\", \"b\"],"
+	 "\"within\": \"e\"}]}",
+	 -EBADMSG, "two rules make 'e.x_y.weight'"},
+
+	{"packed by numbers and by names", PACKED(QKV_PACKED), 0, NULL},
+	{"packed without shares",
+	 PACKED("{\"module\": \"m\", \"within\": \"a\", \"parts\": [\"q\", \"k\"]}"), -EBADMSG,
+	 "'packed[0].shares' is missing"},
+	{"packed with a share too few",
+	 PACKED("{\"module\": \"m\", \"within\": \"a\", \"parts\": [\"q\", \"k\", \"v\"], "
+		"\"shares\": [1, 2]}"),
+	 -EBADMSG, "'packed[0].shares' has 2 elements, 'parts' 3"},
+	{"packed with a share of nothing",
+	 PACKED("{\"module\": \"m\", \"within\": \"a\", \"parts\": [\"q\", \"k\"], \"shares\": [0, "
+		"2]}"),
+	 -EBADMSG, "no whole number from 1 to 2^32 - 1"},
+	{"packed in a module with a dot",
+	 PACKED("{\"module\": \"m.n\", \"within\": \"a\", \"parts\": [\"q\", \"k\"], \"shares\": "
+		"[1, 2]}"),
+	 -EBADMSG, "has a dot"},
+	{"packed in the same module twice", PACKED(QKV_PACKED ", " QKV_PACKED), -EBADMSG,
+	 "as it is in 'packed[0]'"},
 
 	{"tied without skip", TIED("{\"when\": \"t\"}"), -EBADMSG, "'tied[0].skip' is missing"},
 	{"a default that is a string", TIED("{\"default\": \"true\"}"), -EBADMSG,
@@ -177,16 +242,16 @@ static void check_values(struct tap *tap)
 	   wload_rules_parse(FUSE(QKV), strlen(FUSE(QKV)), "x", &rules, NULL) == 0 &&
 		   rules->fuse_count == 1 && rules->fuse[0].from.count == 2 &&
 		   !strcmp(rules->fuse[0].from.items[1], "k") &&
-		   !strcmp(rules->fuse[0].within, "a.b") && rules->fuse[0].leaves.count == 2 &&
+		   !strcmp(rules->fuse[0].within, "a.b") && rules->fuse[0].leaves.count == 6 &&
 		   rules_names_contain(&rules->fuse[0].leaves, "weight") &&
-		   rules_names_contain(&rules->fuse[0].leaves, "bias"),
+		   rules_names_contain(&rules->fuse[0].leaves, "weight_scale_inv"),
 	   "values: a fuse rule, with the default leaves");
 	wload_rules_free(rules);
 	rules = NULL;
 	ok(tap,
 	   wload_rules_parse(SPLIT(UP), strlen(SPLIT(UP)), "x", &rules, NULL) == 0 &&
 		   rules->split_count == 1 && rules->split[0].along == along_find("column") &&
-		   rules->split[0].modules.count == 1 && rules->split[0].leaves.count == 2 &&
+		   rules->split[0].modules.count == 1 && rules->split[0].leaves.count == 6 &&
 		   rules_names_contain(&rules->split[0].leaves, "bias"),
 	   "values: a split rule, with the default leaves");
 	wload_rules_free(rules);

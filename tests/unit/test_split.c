@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one rank of several has: rows that show each rule and each refusal, then all ranks of small
- * checkpoints together, which must have each byte of a tensor equally often.
- *
- * A source is written NAME@FIRST+BYTES, and *PIECES/STRIDE where it has several. */
+ * checkpoints together, which must have each byte of a tensor equally often. */
 
 #include <errno.h>
 #include <stdarg.h>
 
 #include "loader/base/cleanup.h"
+#include "plan_pieces.h"
 #include "plan_world.h"
 #include "tap.h"
 
@@ -232,9 +231,9 @@ static const struct row refused[] = {
 	 "'a.qk.weight' has 4",
 	 EINVAL},
 	{"quantised: a leaf that the rules do not know", HEADS(4, 2), NULL,
-	 K8 "l.self_attn.k_proj.weight_scale_inv F32 [2,1]\n", 2, 0,
-	 "rank 0 of 2: tensor 'l.self_attn.k_proj.weight_scale_inv' is of a module that is split "
-	 "along 'kv_heads', and the rules of 'llama' do not say how 'weight_scale_inv' is",
+	 K8 "l.self_attn.k_proj.qzeros F32 [2,1]\n", 2, 0,
+	 "rank 0 of 2: tensor 'l.self_attn.k_proj.qzeros' is of a module that is split "
+	 "along 'kv_heads', and the rules of 'llama' do not say how 'qzeros' is",
 	 EOPNOTSUPP},
 	{"a weight that no rule names", HEADS(4, 2), NULL,
 	 "l.mlp.experts.0.up_proj.weight U8 [2,2]\n", 2, 0,
@@ -258,65 +257,6 @@ static const struct row refused[] = {
 	 1, "the rules of 'mine' have no 'split', so what rank 1 of 2 has is unknown", EOPNOTSUPP},
 };
 
-static char *describe(const struct wload_inventory *inv, const struct wload_plan *plan)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	for (uint32_t i = 0; i < wload_plan_count(plan); i++) {
-		const struct wload_param *p = wload_plan_param(plan, i);
-
-		fprintf(out, "%s %s [", p->name, wload_dtype_describe(p->dtype)->name);
-		for (uint32_t j = 0; j < p->rank; j++)
-			fprintf(out, "%s%ju", j ? "," : "", (uintmax_t)p->shape[j]);
-		for (uint32_t j = 0; j < p->source_count; j++) {
-			const struct wload_source *s = &p->sources[j];
-
-			fprintf(out, "%s %s@%ju+%ju",
-				j ? " +" : "] =", wload_inventory_tensor(inv, s->tensor).name,
-				(uintmax_t)s->src_offset, (uintmax_t)s->bytes);
-			if (s->rows != 1)
-				fprintf(out, "*%u/%ju", s->rows, (uintmax_t)s->src_stride);
-		}
-		putc('\n', out);
-	}
-	fclose(out);
-	return text;
-}
-
-/* What holds for every plan: pieces are inside their tensors, tile the parameter, are what its
- * shape says. Returns what is wrong, or NULL. */
-static const char *check_plan(const struct wload_inventory *inv, const struct wload_plan *plan)
-{
-	uint64_t all = 0;
-
-	for (uint32_t i = 0; i < wload_plan_count(plan); i++) {
-		const struct wload_param *p = wload_plan_param(plan, i);
-		uint64_t at = 0, bits = wload_dtype_describe(p->dtype)->bits;
-
-		for (uint32_t j = 0; j < p->source_count; j++) {
-			const struct wload_source *s = &p->sources[j];
-
-			if (s->rows == 0 || s->bytes % s->rows || (s->rows == 1 && s->src_stride) ||
-			    (s->rows > 1 && s->bytes / s->rows >= s->src_stride))
-				return "pieces make no sense";
-			if (s->src_offset + (s->rows - 1) * s->src_stride + s->bytes / s->rows >
-			    wload_inventory_tensor(inv, s->tensor).bytes)
-				return "a piece is outside of its tensor";
-			if (s->dst_offset != at)
-				return "sources do not tile";
-			at += s->bytes;
-		}
-		for (uint32_t j = 0; j < p->rank; j++)
-			bits *= p->shape[j];
-		if (at != p->bytes || bits / 8 != at)
-			return "the bytes are not those of the shape";
-		all += at;
-	}
-	return all == wload_plan_bytes(plan) ? NULL : "the sum of bytes is wrong";
-}
-
 static void check_row(struct tap *tap, const char *of, const struct row *row)
 {
 	struct wload_inventory *inv = world_inventory(row->tensors);
@@ -336,8 +276,8 @@ static void check_row(struct tap *tap, const char *of, const struct row *row)
 		r = wload_plan_build(inv, row->config, &options, &plan, &err);
 	wload_rules_free(rules);
 	if (r == 0) {
-		got = describe(inv, plan);
-		wrong = check_plan(inv, plan);
+		got = pieces_text(inv, plan);
+		wrong = pieces_wrong(inv, plan);
 		pass = row->code == 0 && !wrong && !strcmp(got, row->want) &&
 		       wload_plan_tp(plan) == (row->tp ? row->tp : 1) &&
 		       wload_plan_rank(plan) == row->rank;
@@ -405,7 +345,7 @@ static void check_all_ranks(struct tap *tap, uint32_t tp)
 		if (wload_plan_build(inv, HEADS(24, 6), &options, &plan, &err) < 0)
 			wrong = err.text;
 		else
-			wrong = check_plan(inv, plan);
+			wrong = pieces_wrong(inv, plan);
 		if (!wrong)
 			count_bytes(inv, plan, times);
 		wload_plan_free(plan);
