@@ -9,6 +9,7 @@ shards in that order.
 """
 
 from fractions import Fraction
+from functools import partial
 
 LLAMA3_ROPE = {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
                "original_max_position_embeddings": 8192, "rope_type": "llama3"}
@@ -94,6 +95,20 @@ def decoder(c, layer, extra_layers=0):
         yield "lm_head.weight", "BF16", (vocab, hidden)
 
 
+def packed_attention(name, c, bias=False):
+    """Queries, keys and values in one matrix already."""
+    hidden, heads = c["hidden_size"], c["num_attention_heads"]
+    dim = c.get("head_dim") or hidden // heads
+    yield from linear(name + ".qkv_proj", (heads + 2 * c["num_key_value_heads"]) * dim, hidden,
+                      bias=bias)
+    yield from linear(name + ".o_proj", hidden, heads * dim)
+
+
+def packed_mlp(name, module, hidden, inner):
+    yield from linear(f"{name}.{module}", 2 * inner, hidden)
+    yield from linear(name + ".down_proj", hidden, inner)
+
+
 def experts(name, c, count, scheme="bf16"):
     for e in range(count):
         yield from mlp(f"{name}.experts.{e}", c["hidden_size"], c["moe_intermediate_size"], scheme)
@@ -117,6 +132,55 @@ def qwen3_moe(c):
         yield from grouped_attention(name + ".self_attn", c, qk_norms=("q_norm", "k_norm"))
         yield name + ".mlp.gate.weight", "BF16", (c["num_experts"], c["hidden_size"])
         yield from experts(name + ".mlp", c, c["num_experts"])
+    return decoder(c, layer)
+
+
+def mixtral(c):
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c)
+        name += ".block_sparse_moe"
+        yield name + ".gate.weight", "BF16", (c["num_local_experts"], c["hidden_size"])
+        for e in range(c["num_local_experts"]):
+            for w, rows, cols in (("w1", "intermediate_size", "hidden_size"),
+                                  ("w2", "hidden_size", "intermediate_size"),
+                                  ("w3", "intermediate_size", "hidden_size")):
+                yield from linear(f"{name}.experts.{e}.{w}", c[rows], c[cols])
+    return decoder(c, layer)
+
+
+def gemma2(c):
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c)
+        yield from mlp(name + ".mlp", c["hidden_size"], c["intermediate_size"])
+        yield from norm(name + ".pre_feedforward_layernorm", c["hidden_size"])
+        yield from norm(name + ".post_feedforward_layernorm", c["hidden_size"])
+    return decoder(c, layer)
+
+
+def phi3(c):
+    def layer(name, _):
+        yield from packed_attention(name + ".self_attn", c)
+        yield from packed_mlp(name + ".mlp", "gate_up_proj", c["hidden_size"],
+                              c["intermediate_size"])
+    return decoder(c, layer)
+
+
+def hunyuan_packed(c):
+    """Hunyuan's variants that hold each key-value group's rows together, and up before gate."""
+    hidden = c["hidden_size"]
+
+    def layer(name, _):
+        yield from packed_attention(name + ".self_attn", c)
+        if c["model_type"] == "hunyuan_v1_dense":
+            yield from packed_mlp(name + ".mlp", "gate_and_up_proj", hidden,
+                                  c["intermediate_size"])
+            return
+        yield name + ".mlp.gate.wg.weight", "F32", (c["num_experts"], hidden)
+        for e in range(c["num_experts"]):
+            yield from packed_mlp(f"{name}.mlp.experts.{e}", "gate_and_up_proj", hidden,
+                                  c["moe_intermediate_size"])
+        yield from packed_mlp(name + ".mlp.shared_mlp", "gate_and_up_proj", hidden,
+                              c["moe_intermediate_size"])
     return decoder(c, layer)
 
 
@@ -152,15 +216,14 @@ def hunyuan(c):
     return decoder(c, layer)
 
 
-def deepseek(c):
+def deepseek(c, how="fp8"):
     """R1. The FP4 checkpoint quantises only the MLPs, and leaves the prediction layer alone."""
     hidden, count = c["hidden_size"], c["n_routed_experts"]
-    fp4 = "quantization_config" not in c
 
     def layer(name, i):
         extra = i >= c["num_hidden_layers"]
-        scheme = ("bf16" if extra else "nvfp4") if fp4 else "fp8"
-        yield from latent_attention(name + ".self_attn", c, "bf16" if fp4 else "fp8")
+        scheme = "bf16" if how == "nvfp4" and extra else how
+        yield from latent_attention(name + ".self_attn", c, "fp8" if how == "fp8" else "bf16")
         if i < c["first_k_dense_replace"]:
             yield from mlp(name + ".mlp", hidden, c["intermediate_size"], scheme)
             return
@@ -280,12 +343,61 @@ FAMILIES = {
     "hunyuan-7b": (hunyuan_config("hunyuan_v1_dense", "HunYuanDenseV1ForCausalLM", 14336),
                    hunyuan),
     "deepseek-r1-fp8": (deepseek_config(quantization_config=FP8_BLOCKS), deepseek),
-    "deepseek-r1-fp4": (deepseek_config(), deepseek),
+    "deepseek-r1-fp4": (deepseek_config(), partial(deepseek, how="nvfp4")),
+    "deepseek-v3-bf16": (deepseek_config(), partial(deepseek, how="bf16")),
+    "mixtral-8x7b": (common("mixtral", "MixtralForCausalLM", 4096, 14336, 32, 32, 8, 32000,
+                            num_local_experts=8, num_experts_per_tok=2, rope_theta=1000000.0,
+                            sliding_window=None, max_position_embeddings=32768), mixtral),
+    "gemma-2-9b": (common("gemma2", "Gemma2ForCausalLM", 3584, 14336, 42, 16, 8, 256000,
+                          head_dim=256, tie_word_embeddings=True, rope_theta=10000.0,
+                          query_pre_attn_scalar=256, sliding_window=4096,
+                          max_position_embeddings=8192), gemma2),
+    "phi-3-mini": (common("phi3", "Phi3ForCausalLM", 3072, 8192, 32, 32, 32, 32064,
+                          rope_theta=10000.0, max_position_embeddings=4096), phi3),
+}
+
+
+def tiny(family, kv_heads, **more):
+    """A real config at a size for tests, with sizes that ranks do not divide where there can be."""
+    config = dict(FAMILIES[family][0])
+    small = {"hidden_size": 64, "intermediate_size": 100, "moe_intermediate_size": 25,
+             "num_hidden_layers": 2, "num_attention_heads": 24, "num_key_value_heads": kv_heads,
+             "vocab_size": 211, "head_dim": 8}
+    config.update({key: small[key] for key in small if key in config})
+    config.update({"head_dim": 8} if "kv_lora_rank" not in config else {})
+    config.update(more)
+    return config
+
+
+# Of multi-head latent attention, each number another one.
+LATENT = {"n_routed_experts": 4, "first_k_dense_replace": 1, "q_lora_rank": 48, "kv_lora_rank": 32,
+          "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 12}
+
+# The same where every share of 2, 3, 4 and 8 ranks is of whole blocks of 128.
+BLOCKS = {**LATENT, "num_attention_heads": 48, "intermediate_size": 3072,
+          "moe_intermediate_size": 3072, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+          "v_head_dim": 128, "q_lora_rank": 128, "kv_lora_rank": 128}
+
+FAMILIES.update({
     "tiny-llama": (llama3(**TINY), llama),
     "tiny-llama-tied": (llama3(**TINY, tie_word_embeddings=True), llama),
     "tiny-qwen2": (qwen("qwen2", "Qwen2ForCausalLM", **TINY), llama),
     "tiny-qwen3": (qwen("qwen3", "Qwen3ForCausalLM", **TINY, head_dim=48), llama),
-}
+    "tiny-qwen3-moe": (tiny("qwen3-235b-a22b", 2, num_experts=6), qwen3_moe),
+    "tiny-mixtral": (tiny("mixtral-8x7b", 24, num_local_experts=4), mixtral),
+    "tiny-glm-4.5": (tiny("glm-4.5", 4, n_routed_experts=6, first_k_dense_replace=1), glm4_moe),
+    "tiny-glm-4.5-air": (tiny("glm-4.5-air", 24, n_routed_experts=4), glm4_moe),
+    "tiny-hunyuan": (tiny("hunyuan-7b", 1), hunyuan),
+    "tiny-hunyuan-moe": (tiny("hunyuan-a13b", 8, num_experts=4), hunyuan),
+    "tiny-hunyuan-packed": (tiny("hunyuan-7b", 6), hunyuan_packed),
+    "tiny-hunyuan-moe-packed": (tiny("hunyuan-a13b", 8, num_experts=4), hunyuan_packed),
+    "tiny-gemma2": (tiny("gemma-2-9b", 4), gemma2),
+    "tiny-phi3": (tiny("phi-3-mini", 24), phi3),
+    "tiny-deepseek-bf16": (tiny("deepseek-v3-bf16", 24, **LATENT), partial(deepseek, how="bf16")),
+    "tiny-deepseek-fp4": (tiny("deepseek-r1-fp4", 24, **LATENT, intermediate_size=768,
+                               moe_intermediate_size=384), partial(deepseek, how="nvfp4")),
+    "tiny-deepseek-fp8": (tiny("deepseek-r1-fp8", 48, **BLOCKS), deepseek),
+})
 
 # The numbers of a config that a scale shrinks, and what each stays a multiple of.
 SCALED = {"hidden_size": 128, "intermediate_size": 128, "moe_intermediate_size": 128,

@@ -37,6 +37,9 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_usage "--tp: '0' is not a number from 1 to 1024" plan a --tp 0
 	assert_usage "--rank: 2 is not below --tp, which is 2" plan a --tp 2 --rank 2
 	assert_usage "--rank: 1 is not below --tp, which is 1" a --rank=1
+	assert_usage "--ep: 2 is no divisor of --tp, which is 1" a --ep 2
+	assert_usage "--ep: 3 is no divisor of --tp, which is 4" plan a --tp 4 --ep=3
+	assert_usage "--layout: 'sglang' is none of trtllm|vllm" plan a --layout sglang
 	assert_usage "--out: the value is missing, want DIR" load a --out
 	assert_usage "--verify: --device null keeps nothing to compare" a --device null --verify
 	assert_usage "--out: --device null keeps nothing to write" a --device=null --out b
@@ -150,6 +153,50 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	whole=$("$WLOAD" plan --json "$CKPT" | jq .bytes)
 	run -0 jq --argjson whole "$whole" '.bytes > $whole / 8 and .bytes < $whole / 6' plan.json
 	assert_output true
+}
+
+@test "plan: experts are stacked, and shared out among ranks" {
+	make_tiny tiny-deepseek-fp4 "$CKPT"
+	run -0 "$WLOAD" plan "$CKPT" --tp 4 --rank 1 --ep 2
+	assert_line --regexp 'mlp.experts.w3_w1_weight +U8 +\[2,384,32\] +24576$'
+	assert_line --regexp '^  model.layers.1.mlp.experts.2.up_proj.weight +at 0 +6144  from 0$'
+	assert_line --regexp '^family deepseek, rank 1 of 4, ep 2: .* 0 unused, 24 of other ranks only$'
+	run -0 "$WLOAD" plan "$CKPT" --layout vllm
+	assert_line --regexp 'mlp.experts.w13_weight +U8 +\[4,768,32\] +98304$'
+	assert_line --regexp '^  and 4 more$'
+	assert_line --regexp '^family deepseek, layout vllm: '
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --tp 8 --ep 8
+	assert_regex "$stderr" "'model.layers.1.mlp.experts.w[^']*' has dimension 0 of 4: experts, of which ep 8"
+}
+
+# The example of wload-rules(5), from its text.
+@test "plan: the man page's rules of one's own work" {
+	sed -n '/architecture of one.s own/,/^\.Ed/p' "$WL_ROOT/loader/plan/wload-rules.5" |
+		sed -n '/^{/,/^}/p' >generic.json
+	make_tensors "$CKPT" <<-'END'
+		tok_embeddings.weight F32 6,4
+		l.0.attn.wq.weight F32 8,4
+		l.0.attn.wk.weight F32 4,4
+		l.0.attn.wv.weight F32 4,4
+		l.0.attn.wo.weight F32 4,8
+		l.0.ffn.router.weight F32 2,4
+		l.0.ffn.experts.0.w1.weight F32 6,4
+		l.0.ffn.experts.0.w2.weight F32 4,6
+		l.0.ffn.experts.0.w3.weight F32 6,4
+		l.0.ffn.experts.1.w1.weight F32 6,4
+		l.0.ffn.experts.1.w2.weight F32 4,6
+		l.0.ffn.experts.1.w3.weight F32 6,4
+		output.weight F32 6,4
+	END
+	echo '{"model_type": "my_model", "num_attention_heads": 4, "num_key_value_heads": 2}' >"$CKPT/config.json"
+	"$WLOAD" plan "$CKPT" --rules generic.json --json --tp 2 --rank 1 >plan.json
+	run -0 jq -c '.family, .note, (.parameters[] | [.name, .shape])' plan.json
+	assert_line '"generic"'
+	assert_line null
+	assert_line '["l.0.attn.wqkv.weight",[8,4]]'
+	assert_line '["l.0.ffn.experts.up_weight",[2,6,4]]'
+	assert_line '["l.0.ffn.experts.down_weight",[2,4,3]]'
+	assert_line '["output.weight",[3,4]]'
 }
 
 @test "plan: what can't be split is one line that names it, and nothing is written" {

@@ -38,7 +38,10 @@ if preload and "LD_PRELOAD" not in os.environ:
 
 sys.modules["torch"] = None  # NumPy's arrays are what is compared here, wherever this runs
 sys.path.insert(0, os.path.join(ROOT, "loader", "python"))
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
 import wload  # noqa: E402
+import wload_families  # noqa: E402
+import wload_writer  # noqa: E402
 
 ran = failed = 0
 RNG = np.random.default_rng(7)
@@ -202,6 +205,28 @@ def check_rank(folder):
             different.append(name)
     ok(not different and weights.report["tp"] == 3 and weights.report["rank"] == 2,
        f"rank 2 of 3 is numpy's slices ({different})")
+
+
+def check_experts():
+    """Stacked experts, by layout and by rank."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, tensors = wload_families.build("tiny-mixtral")
+        wload_writer.write_checkpoint(folder, list(wload_writer.sized(tensors)), 1 << 20)
+        wload_writer.write_json(os.path.join(folder, "config.json"), config)
+        stem, half = "model.layers.0.block_sparse_moe.experts.", config["intermediate_size"]
+        up_first = wload.load(folder, device="host")
+        gate_first = wload.load(folder, device="host", layout="vllm")
+        second = wload.load(folder, device="host", tp=2, rank=1, ep=2)
+        raises(wload.Error, lambda: wload.load(folder, device="host", ep=2),
+               "ep without ranks is refused")
+        raises(ValueError, lambda: wload.load(folder, device="host", layout="sglang"),
+               "an unknown layout is refused")
+    mine, other = (np.asarray(w[stem + n]) for w, n in ((up_first, "w3_w1_weight"),
+                                                        (gate_first, "w13_weight")))
+    ok(same(mine[:, :half], other[:, half:]) and same(mine[:, half:], other[:, :half]),
+       "layouts: rows of up and gate change places")
+    ok(same(np.asarray(second[stem + "w3_w1_weight"]), mine[2:]), "ep: the second half of them")
+    ok((gate_first.report["layout"], second.report["ep"]) == ("vllm", 2), "both are in the report")
 
 
 def check_dlpack(folder, want):
@@ -386,6 +411,7 @@ def main():
         check_abi()
         check_arrays(folder, want)
         check_rank(folder)
+        check_experts()
         check_dlpack(folder, want)
         check_lifetime(folder, want)
         check_failures(folder, empty)

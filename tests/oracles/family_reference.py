@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine's rank has of a checkpoint, in NumPy, from the reference's own rules.
+
+The one idea: this walks a model as TensorRT-LLM's module loaders do (modules/linear.py,
+fused_moe/quantization.py, modeling_deepseekv3.py and others), module by module, and makes each
+parameter with reshape, repeat, slice and concatenate on arrays of elements. It knows no rules file,
+no plan and no offsets; a wload that disagrees with it has one of the two wrong.
+
+Every source is sliced first, then joined. Arrays are of the unsigned integer as wide as the
+element, with the data type's name beside them."""
+
+import re
+
+import numpy
+import plan_oracle
+
+WIDTHS = {"BF16": "<u2", "F16": "<u2", "F32": "<u4", "F8_E4M3": "u1", "U8": "u1"}
+SCALARS = ("weight_scale_2", "input_scale")
+
+
+class Impossible(Exception):
+    """What the reference asserts against."""
+
+
+def read(folder):
+    """{name: (data type, array)} of a checkpoint."""
+    found = {}
+    for name, t in plan_oracle.read_checkpoint(folder).items():
+        found[name] = (t.dtype, numpy.frombuffer(t.bytes(), WIDTHS[t.dtype]).reshape(t.shape))
+    return found
+
+
+def shard(array, tp, rank, dim):
+    """load_weight_shard(): share `rank` of tp, rounded up, of a dimension."""
+    if tp == 1 or array.ndim == 0 or (array.ndim == 1 and dim == 1):
+        return array
+    width = array.shape[dim]
+    if width == 1:
+        return array
+    share = -(-width // tp)
+    begin, end = min(rank * share, width), min((rank + 1) * share, width)
+    return array[begin:end] if dim == 0 else array[:, begin:end]
+
+
+class Model:
+    """One rank of tp, ep of which share the experts, of a checkpoint."""
+
+    def __init__(self, tensors, config, layout, tp=1, rank=0, ep=1):
+        self.left = dict(tensors)  # what no module has loaded yet
+        self.tensors, self.config, self.layout = tensors, config, layout
+        self.tp, self.rank, self.ep = tp, rank, ep
+        # Mapping: moe_tp_size = tp // ep, moe_ep_rank = rank % ep, moe_tp_rank = rank // ep
+        self.moe_tp, self.moe_rank, self.ep_rank = tp // ep, rank // ep, rank % ep
+        self.parameters = {}
+
+    # ---- pieces ------------------------------------------------------------------------------
+
+    def leaves(self, module):
+        """{leaf: name} of a module's tensors."""
+        return {n[len(module) + 1:]: n for n in self.tensors
+                if n.startswith(module + ".") and "." not in n[len(module) + 1:]}
+
+    def take(self, name):
+        self.left.pop(name)
+        return self.tensors[name][1]
+
+    def dtype(self, name):
+        return self.tensors[name][0]
+
+    def put(self, name, dtype, array):
+        assert name not in self.parameters, name
+        self.parameters[name] = (dtype, array.copy())
+
+    def column(self, array):
+        return shard(array, self.tp, self.rank, 0)
+
+    def row(self, array):
+        return shard(array, self.tp, self.rank, 1)
+
+    @staticmethod
+    def whole(array):
+        return array
+
+    def heads(self, array):
+        if self.config["num_attention_heads"] % self.tp:
+            raise Impossible
+        return self.column(array)
+
+    def kv_heads(self, array):
+        """_duplicate_kv(): each head as often as there are ranks for it, by heads."""
+        kv = self.config["num_key_value_heads"]
+        if self.tp <= kv:
+            if kv % self.tp:
+                raise Impossible
+            return self.column(array)
+        if self.tp % kv:
+            raise Impossible
+        heads = array.reshape(kv, array.shape[0] // kv, *array.shape[1:])
+        return self.column(heads.repeat(self.tp // kv, axis=0).reshape(-1, *array.shape[1:]))
+
+    # ---- modules -----------------------------------------------------------------------------
+
+    def linear(self, module, way):
+        """A module that stays what it is."""
+        for leaf, name in self.leaves(module).items():
+            array = self.take(name)
+            self.put(name, self.dtype(name), array if leaf in SCALARS else way(array))
+
+    def fused(self, into, sources):
+        """[(module, way)] one behind the other; scalars stay with their sources."""
+        for leaf, first in self.leaves(sources[0][0]).items():
+            if leaf in SCALARS:
+                for module, _ in sources:
+                    name = f"{module}.{leaf}"
+                    self.put(name, self.dtype(name), self.take(name))
+                continue
+            self.put(f"{into}.{leaf}", self.dtype(first), numpy.concatenate(
+                [way(self.take(f"{module}.{leaf}")) for module, way in sources]))
+
+    def gate_up(self, module):
+        self.fused(module + ".gate_up_proj",
+                   [(module + ".gate_proj", self.column), (module + ".up_proj", self.column)])
+        self.linear(module + ".down_proj", self.row)
+
+    def attention(self, module):
+        """Grouped queries, q, k and v each in its matrix."""
+        self.fused(module + ".qkv_proj", [(module + ".q_proj", self.heads),
+                                          (module + ".k_proj", self.kv_heads),
+                                          (module + ".v_proj", self.kv_heads)])
+        self.linear(module + ".o_proj", self.row)
+
+    def packed_attention(self, module, by_groups):
+        """The same from one matrix: q, k and v of each key-value head, or of all of them."""
+        heads, kv = self.config["num_attention_heads"], self.config["num_key_value_heads"]
+        for leaf, name in self.leaves(module + ".qkv_proj").items():
+            array = self.take(name)
+            rest = array.shape[1:]
+            dim = array.shape[0] // (heads + 2 * kv)
+            if by_groups:
+                view = array.reshape(kv, heads // kv + 2, dim, *rest)
+                q, k, v = view[:, :-2], view[:, -2], view[:, -1]
+            else:
+                q, k, v = numpy.split(array, [heads * dim, (heads + kv) * dim])
+            parts = (self.heads(q.reshape(-1, *rest)), self.kv_heads(k.reshape(-1, *rest)),
+                     self.kv_heads(v.reshape(-1, *rest)))
+            self.put(f"{module}.qkv_proj.{leaf}", self.dtype(name), numpy.concatenate(parts))
+        self.linear(module + ".o_proj", self.row)
+
+    def packed_gate_up(self, module, packed, up_first=False):
+        for leaf, name in self.leaves(f"{module}.{packed}").items():
+            first, second = numpy.split(self.take(name), 2)
+            gate, up = (second, first) if up_first else (first, second)
+            self.put(f"{module}.gate_up_proj.{leaf}", self.dtype(name),
+                     numpy.concatenate([self.column(gate), self.column(up)]))
+        self.linear(module + ".down_proj", self.row)
+
+    def latent_attention(self, module):
+        """DeepSeek's: modeling_deepseekv3.py, load_kv_b_proj_and_k_b_proj_trans, fused_a."""
+        c = self.config
+        nope, v, count = c["qk_nope_head_dim"], c["v_head_dim"], c["num_attention_heads"]
+        into = "kv_a_proj_with_mqa" if self.layout == "trtllm" else "fused_qkv_a_proj"
+        self.fused(f"{module}.{into}", [(module + ".q_a_proj", self.whole),
+                                        (module + ".kv_a_proj_with_mqa", self.whole)])
+        self.linear(module + ".q_b_proj", self.heads)
+        self.linear(module + ".o_proj", self.row)
+        if self.layout == "vllm":
+            self.linear(module + ".kv_b_proj", self.heads)
+            return
+        for leaf, name in self.leaves(module + ".kv_b_proj").items():
+            array, rest = self.take(name), self.tensors[name][1].shape[1:]
+            block = 128 if leaf == "weight_scale_inv" else 1
+            view = array.reshape(count, (nope + v) // block, *rest)
+            if count % self.tp:
+                raise Impossible
+            view = self.column(view)
+            k, values = view[:, :nope // block], view[:, nope // block:]
+            self.put(name, self.dtype(name), numpy.concatenate(
+                [k.reshape(-1, *rest), values.reshape(-1, *rest)]))
+
+    def experts(self, module, names=("gate_proj", "down_proj", "up_proj"), packed=None):
+        """Stacks; the scalars of an activation are those of all experts on every rank."""
+        gate, down, up = names
+        numbers = sorted({int(m[1]) for m in (re.match(re.escape(module) + r"\.(\d+)\.", n)
+                                              for n in self.tensors) if m})
+        if len(numbers) % self.ep:
+            raise Impossible
+        share = len(numbers) // self.ep
+        mine = numbers[self.ep_rank * share:(self.ep_rank + 1) * share]
+        pair = ("w3_w1", (up, gate)) if self.layout == "trtllm" else ("w13", (gate, up))
+        for into, sources, dim in ((*pair, 0), ("w2", (down,), 1)):
+            from_packed = packed and dim == 0
+            first = f"{module}.0.{packed if from_packed else sources[0]}"
+            for leaf, example in self.leaves(first).items():
+                stack = []
+                for e in numbers:
+                    parts = (self.packed_parts(f"{module}.{e}.{packed}.{leaf}", sources, up)
+                             if from_packed
+                             else [self.take(f"{module}.{e}.{s}.{leaf}") for s in sources])
+                    if e not in mine and leaf != "input_scale":
+                        continue
+                    if leaf in SCALARS:
+                        stack.append(numpy.array(parts) if len(parts) > 1 else parts[0])
+                        continue
+                    stack.append(numpy.concatenate(
+                        [shard(p, self.moe_tp, self.moe_rank, dim) for p in parts]))
+                self.put(f"{module}.{into}_{leaf}", self.dtype(example), numpy.stack(stack))
+
+    def packed_parts(self, name, sources, up):
+        """Hunyuan's gate_and_up_proj: up is the first half."""
+        halves = numpy.split(self.take(name), 2)
+        return [halves[0 if s == up else 1] for s in sources]
+
+    # ---- families ----------------------------------------------------------------------------
+
+    def moe_mlp(self, module, shared=None):
+        """Experts where there are some, else a dense layer."""
+        if f"{module}.gate_proj.weight" in self.tensors:
+            self.gate_up(module)
+            return
+        self.experts(module + ".experts")
+        if shared:
+            self.gate_up(f"{module}.{shared}")
+
+    def dense_layer(self, name):
+        self.attention(name + ".self_attn")
+        self.gate_up(name + ".mlp")
+
+    def qwen3_moe_layer(self, name):
+        self.attention(name + ".self_attn")
+        self.moe_mlp(name + ".mlp")
+
+    def mixtral_layer(self, name):
+        self.attention(name + ".self_attn")
+        self.experts(name + ".block_sparse_moe.experts", ("w1", "w2", "w3"))
+
+    def glm4_moe_layer(self, name):
+        self.attention(name + ".self_attn")
+        self.moe_mlp(name + ".mlp", "shared_experts")
+        self.next_token(name)
+
+    def deepseek_v3_layer(self, name):
+        self.latent_attention(name + ".self_attn")
+        self.moe_mlp(name + ".mlp", "shared_experts")
+        self.next_token(name)
+
+    def next_token(self, name):
+        """A prediction layer's: eh_proj is row-parallel in TensorRT-LLM, replicated in vLLM."""
+        if f"{name}.eh_proj.weight" in self.tensors:
+            self.linear(name + ".eh_proj", self.row if self.layout == "trtllm" else self.whole)
+            self.linear(name + ".embed_tokens", self.embedding)
+            self.linear(name + ".shared_head.head", self.column)
+
+    def hunyuan_v1_moe_layer(self, name):
+        if f"{name}.self_attn.qkv_proj.weight" in self.tensors:
+            self.packed_attention(name + ".self_attn", True)
+            self.experts(name + ".mlp.experts", packed="gate_and_up_proj")
+            self.packed_gate_up(name + ".mlp.shared_mlp", "gate_and_up_proj", True)
+            return
+        self.attention(name + ".self_attn")
+        self.moe_mlp(name + ".mlp", "shared_mlp")
+
+    def hunyuan_v1_dense_layer(self, name):
+        if f"{name}.self_attn.qkv_proj.weight" in self.tensors:
+            self.packed_attention(name + ".self_attn", True)
+            self.packed_gate_up(name + ".mlp", "gate_and_up_proj", True)
+            return
+        self.dense_layer(name)
+
+    def phi3_layer(self, name):
+        self.packed_attention(name + ".self_attn", False)
+        self.packed_gate_up(name + ".mlp", "gate_up_proj")
+
+    def embedding(self, array):
+        """Over the vocabulary, except in TensorRT-LLM's GLM."""
+        if self.layout == "trtllm" and self.config["model_type"] == "glm4_moe":
+            return array
+        return self.column(array)
+
+    def load(self):
+        """{parameter: (data type, array)}; raises Impossible."""
+        layer = getattr(self, self.config["model_type"] + "_layer", self.dense_layer)
+        names = sorted({m[0] for m in (re.match(r"model\.layers\.\d+", n) for n in self.tensors)
+                        if m})
+        for name in names:
+            layer(name)
+        self.linear("model.embed_tokens", self.embedding)
+        if not self.config.get("tie_word_embeddings"):
+            self.linear("lm_head", self.column)
+        self.left.pop("lm_head.weight", None)
+        for name in list(self.left):  # norms, routers: every rank has them
+            self.put(name, self.dtype(name), self.take(name))
+        return self.parameters
+
+
+def difference(want, got):
+    """What is wrong with what was loaded, or None."""
+    for name in sorted(want.keys() | got.keys()):
+        if name not in got or name not in want:
+            return f"'{name}' {'is missing' if name in want else 'should not be there'}"
+        (dtype, array), (got_dtype, got_array) = want[name], got[name]
+        if dtype != got_dtype or array.shape != got_array.shape:
+            return f"'{name}' is {got_dtype} {got_array.shape}, should be {dtype} {array.shape}"
+        if array.tobytes() != got_array.tobytes():
+            at = numpy.flatnonzero(array.reshape(-1) != got_array.reshape(-1))[0]
+            return f"'{name}' differs at element {at}"
+    return None
