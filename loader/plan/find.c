@@ -83,7 +83,8 @@ bool find_behind(const struct find *find, const char *name, size_t stem_len, str
 	for (size_t i = 0; i < find->module_count; i++) {
 		const struct find_module *module = &find->modules[i];
 
-		if (strncmp(p, module->name, module->len) != 0 || p[module->len] != '.')
+		if (*p != *module->name || strncmp(p, module->name, module->len) != 0 ||
+		    p[module->len] != '.')
 			continue;
 		ret->module = module;
 		ret->leaf = p + module->len + 1;
@@ -97,7 +98,8 @@ bool find_in(const struct find *find, const char *name, struct found *ret)
 	const char *within = find->rule->within;
 
 	for (const char *p = name; p; p = next_component(p))
-		if (!strncmp(p, within, find->within_len) && p[find->within_len] == '.' &&
+		if (*p == *within && !strncmp(p, within, find->within_len) &&
+		    p[find->within_len] == '.' &&
 		    find_behind(find, name, (size_t)(p - name) + find->within_len + 1, ret))
 			return true;
 	return false;

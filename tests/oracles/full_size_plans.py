@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Plans of real checkpoints at full size: complete, quick, and as large as they must be.
+
+usage: full_size_plans.py [FAMILY…]    (of scripts/make-checkpoint --list)
+
+Of each family the shards' headers, of its own config's shapes, before a hole as long as its data.
+For one rank and for the last of eight, in both layouts: every byte of every tensor is in a parameter
+once (one rank) or within its tensor, in order (of eight); nothing is left out; no note. Of the first
+layers of those with experts, all eight ranks together have each byte of a tensor equally often. Then
+time and memory of `wload plan`, headers and table included; bounds are for release builds."""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+import wload_families  # noqa: E402
+import wload_writer  # noqa: E402
+
+BUILD = os.environ.get("BUILD", "release")
+WLOAD = os.path.join(ROOT, "build", BUILD, "wload")
+LAYOUTS = ("trtllm", "vllm")
+FAMILIES = [n for n in wload_families.FAMILIES if not n.startswith("tiny-")]
+OWN_SECONDS, RESIDENT_MIB = 0.25, 64
+RANKS = {"qwen2.5-7b": 4}  # 28 heads; of the others 8
+ALL_RANKS = ("qwen3-235b-a22b", "glm-4.5", "hunyuan-a13b", "deepseek-r1-fp8", "deepseek-r1-fp4")
+LAYERS = 4  # of those
+# Runs a command, then tells its processor seconds and resident KiB: a process's own peak would begin
+# with that of the one which forked it, here a few MiB.
+COST = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)"""
+# family, layout: parameter -> data type, shape on one rank, shape on rank 7 of 8
+SHAPES = {
+    ("deepseek-r1-fp4", "trtllm"): {
+        "model.layers.3.mlp.experts.w3_w1_weight": ("U8", [256, 4096, 3584], [256, 512, 3584]),
+        "model.layers.3.mlp.experts.w2_weight": ("U8", [256, 7168, 1024], [256, 7168, 128]),
+        "model.layers.3.mlp.experts.w3_w1_weight_scale": (
+            "F8_E4M3", [256, 4096, 448], [256, 512, 448]),
+        "model.layers.3.mlp.experts.w2_weight_scale": (
+            "F8_E4M3", [256, 7168, 128], [256, 7168, 16]),
+        "model.layers.3.mlp.experts.w3_w1_weight_scale_2": ("F32", [256, 2], [256, 2]),
+        "model.layers.3.mlp.experts.w2_input_scale": ("F32", [256], [256]),
+        "model.layers.61.mlp.experts.w3_w1_weight": (
+            "BF16", [256, 4096, 7168], [256, 512, 7168]),
+        "model.layers.0.self_attn.kv_a_proj_with_mqa.weight": (
+            "BF16", [2112, 7168], [2112, 7168]),
+        "model.layers.0.self_attn.kv_b_proj.weight": ("BF16", [32768, 512], [4096, 512])},
+    ("deepseek-r1-fp8", "vllm"): {
+        "model.layers.9.mlp.experts.w13_weight_scale_inv": (
+            "F32", [256, 32, 56], [256, 4, 56]),
+        "model.layers.9.mlp.experts.w2_weight_scale_inv": ("F32", [256, 56, 16], [256, 56, 2]),
+        "model.layers.9.self_attn.fused_qkv_a_proj.weight_scale_inv": ("F32", [17, 56], [17, 56]),
+        "model.layers.9.self_attn.q_b_proj.weight_scale_inv": ("F32", [192, 12], [24, 12])},
+    ("qwen3-235b-a22b", "vllm"): {
+        "model.layers.0.mlp.experts.w13_weight": ("BF16", [128, 3072, 4096], [128, 384, 4096]),
+        "model.layers.0.self_attn.qkv_proj.weight": ("BF16", [9216, 4096], [1280, 4096])},
+    ("glm-4.5", "trtllm"): {
+        "model.embed_tokens.weight": ("BF16", [151552, 5120], [151552, 5120]),
+        "model.layers.92.eh_proj.weight": ("BF16", [5120, 10240], [5120, 1280]),
+        "model.layers.1.self_attn.qkv_proj.bias": ("BF16", [14336], [1792])},
+    ("hunyuan-a13b", "trtllm"): {
+        "model.layers.0.mlp.shared_mlp.gate_up_proj.weight": ("BF16", [6144, 4096], [768, 4096]),
+        "model.layers.0.mlp.gate.wg.weight": ("F32", [64, 4096], [64, 4096])},
+    ("llama-3.1-70b", "vllm"): {
+        "lm_head.weight": ("BF16", [128256, 8192], [16032, 8192])},
+}
+ran = failed = 0
+
+
+def ok(passed, what):
+    global ran, failed
+    ran += 1
+    failed += not passed
+    print(f"{'ok' if passed else 'not ok'} {ran} - {what}", flush=True)
+
+
+def write_headers(folder, config, tensors):
+    os.mkdir(folder)
+    shards, where = wload_writer.split(tensors, 5 * 10**9), {}
+    for i, shard in enumerate(shards):
+        name = f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors"
+        wload_writer.write_shard_header(os.path.join(folder, name), shard, {"format": "pt"})
+        where.update((t.name, name) for t in shard)
+    wload_writer.write_json(os.path.join(folder, "model.safetensors.index.json"),
+                            {"metadata": {}, "weight_map": where})
+    wload_writer.write_json(os.path.join(folder, "config.json"), config)
+
+
+def plan(folder, layout, tp=1, rank=0, ep=1):
+    done = subprocess.run([WLOAD, "plan", folder, "--json", "--layout", layout, "--tp", str(tp),
+                           "--rank", str(rank), "--ep", str(ep)], capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return json.loads(done.stdout)
+
+
+def pieces(source):
+    """(first byte, bytes) of each piece of a source in its tensor."""
+    size = source["bytes"] // source["rows"]
+    return ((source["src_offset"] + i * source["src_stride"], size) for i in range(source["rows"]))
+
+
+def check_parameters(plan_, sizes):
+    """Sources tile their parameters and stay in their tensors; gives what is wrong, or None."""
+    for p in plan_["parameters"]:
+        at = 0
+        for s in p["sources"]:
+            end = s["src_offset"] + (s["rows"] - 1) * s["src_stride"] + s["bytes"] // s["rows"]
+            if s["dst_offset"] != at or end > sizes[s["tensor"]] or s["bytes"] % s["rows"]:
+                return f"'{p['name']}' of '{s['tensor']}'"
+            at += s["bytes"]
+        if at != p["bytes"]:
+            return f"'{p['name']}' has {p['bytes']} bytes, its sources {at}"
+    if sum(p["bytes"] for p in plan_["parameters"]) != plan_["bytes"]:
+        return "the sum of bytes"
+    return None
+
+
+def check_once(plan_, sizes):
+    """Every byte of every tensor, once."""
+    have = collections.defaultdict(list)
+    for p in plan_["parameters"]:
+        for s in p["sources"]:
+            have[s["tensor"]].extend(pieces(s))
+    for name, size in sizes.items():
+        at = 0
+        for begin, length in sorted(have[name]):
+            if begin != at:
+                return f"'{name}' at byte {at}"
+            at += length
+        if at != size:
+            return f"'{name}' ends at byte {at} of {size}"
+    return None
+
+
+def wrong_shape(plan_, family, layout, which):
+    shapes = {p["name"]: (p["dtype"], p["shape"]) for p in plan_["parameters"]}
+    for name, (dtype, *want) in SHAPES.get((family, layout), {}).items():
+        if shapes.get(name) != (dtype, want[which]):
+            return f"'{name}' is {shapes.get(name)}"
+    return None
+
+
+def missing(plan_, sizes):
+    used = {s["tensor"] for p in plan_["parameters"] for s in p["sources"]}
+    return next((f"'{name}' is not used" for name in sizes if name not in used), None)
+
+
+def check_plan(family, folder, sizes, layout, tp, rank):
+    plan_ = plan(folder, layout, tp, rank)
+    wrong = (plan_["note"] or check_parameters(plan_, sizes) or missing(plan_, sizes)
+             or (plan_["unused"] or None) or (check_once(plan_, sizes) if tp == 1 else None)
+             or (wrong_shape(plan_, family, layout, tp > 1) if rank == tp - 1 else None))
+    ok(not wrong, f"{family}, {layout}, rank {rank} of {tp}: {plan_['parameter_count']} parameters "
+                  f"of {plan_['bytes']} bytes{f' # {wrong}' if wrong else ''}")
+
+
+def edges_of(source, size):
+    """Where pieces begin and end; of one of each row of a tensor, in a row, as long as that."""
+    if source["rows"] * source["src_stride"] == size:
+        begin = source["src_offset"]
+        return [(begin, source["bytes"] // source["rows"])], source["src_stride"]
+    return pieces(source), size
+
+
+def check_all_ranks(family, folder, sizes, ep):
+    """Eight ranks have each byte of a tensor equally often, and each tensor."""
+    have, long = collections.defaultdict(collections.Counter), {}
+    for rank in range(8):
+        for p in plan(folder, "trtllm", 8, rank, ep)["parameters"]:
+            for s in p["sources"]:
+                found, long[s["tensor"]] = edges_of(s, sizes[s["tensor"]])
+                for begin, length in found:
+                    have[s["tensor"]][begin] += 1
+                    have[s["tensor"]][begin + length] -= 1
+    wrong = None
+    for name in sizes:
+        edges = [at for at, change in sorted(have[name].items()) if change]
+        if edges != [0, long.get(name)]:
+            wrong = name
+    ok(not wrong, f"{family}, all of 8 ranks, ep {ep}: every byte equally often "
+                  f"{f'# {wrong}' if wrong else ''}")
+
+
+def cost(*arguments):
+    """The least processor seconds and the most MiB of three runs."""
+    costs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", COST, WLOAD, *arguments],
+                              capture_output=True, text=True, check=True)
+        costs.append(tuple(map(float, done.stdout.split())))
+    return min(c[0] for c in costs), max(c[1] for c in costs) / 1024
+
+
+def check_cost(family, folder, count):
+    """What a plan takes beyond the headers, which `wload ls` reads too."""
+    seconds, resident = cost("plan", folder, "--tp", str(RANKS.get(family, 8)), "--rank", "3")
+    own = max(seconds - cost("ls", folder)[0], 0)
+    ok(BUILD != "release" or (own <= OWN_SECONDS and resident <= RESIDENT_MIB),
+       f"{family}: {count} tensors planned in {seconds:.2f} s of one processor, {own:.2f} without "
+       f"the headers, {resident:.0f} MiB")
+
+
+def check_family(family, top):
+    config, tensors = wload_families.build(family)
+    tensors = list(wload_writer.sized(tensors))
+    sizes = {t.name: t.bytes for t in tensors}
+    whole, part = os.path.join(top, family), os.path.join(top, family + ".part")
+    write_headers(whole, config, tensors)
+    tp = RANKS.get(family, 8)
+    for layout in LAYOUTS:
+        check_plan(family, whole, sizes, layout, 1, 0)
+        check_plan(family, whole, sizes, layout, tp, tp - 1)
+    check_cost(family, whole, len(tensors))
+    if family in ALL_RANKS:
+        config, tensors = wload_families.build(family, LAYERS)
+        sizes = {t.name: t.bytes for t in wload_writer.sized(tensors)}
+        write_headers(part, config, list(wload_writer.sized(tensors)))
+        for ep in (1, 4):
+            check_all_ranks(family, part, sizes, ep)
+
+
+def main():
+    for family in sys.argv[1:] or FAMILIES:
+        with tempfile.TemporaryDirectory() as top:
+            try:
+                check_family(family, top)
+            except RuntimeError as e:
+                ok(False, f"{family}: {e}")
+    print(f"1..{ran}")
+    sys.exit(1 if failed else 0)
+
+
+main()
