@@ -45,14 +45,14 @@ def norm(name, size):
     yield name + ".weight", "BF16", (size,)
 
 
-def grouped_attention(name, c, bias=False, out_bias=False, qk_norms=()):
+def grouped_attention(name, c, bias=False, out_bias=False, qk_norms=(), scheme="bf16"):
     hidden, heads = c["hidden_size"], c["num_attention_heads"]
     dim = c.get("head_dim") or hidden // heads
     kv_rows = c["num_key_value_heads"] * dim
-    yield from linear(name + ".q_proj", heads * dim, hidden, bias=bias)
-    yield from linear(name + ".k_proj", kv_rows, hidden, bias=bias)
-    yield from linear(name + ".v_proj", kv_rows, hidden, bias=bias)
-    yield from linear(name + ".o_proj", hidden, heads * dim, bias=out_bias)
+    yield from linear(name + ".q_proj", heads * dim, hidden, scheme, bias)
+    yield from linear(name + ".k_proj", kv_rows, hidden, scheme, bias)
+    yield from linear(name + ".v_proj", kv_rows, hidden, scheme, bias)
+    yield from linear(name + ".o_proj", hidden, heads * dim, scheme, out_bias)
     for qk in qk_norms:
         yield from norm(f"{name}.{qk}", dim)
 
@@ -116,22 +116,23 @@ def experts(name, c, count, scheme="bf16"):
 
 # ---- families: config -> tensors -------------------------------------------------------------
 
-def llama(c):
+def llama(c, how="bf16"):
     """Llama, Mistral, Qwen2 (biases), Qwen3 (norms on q and k): one shape of layer."""
     bias = c["model_type"] == "qwen2"
     qk = ("q_norm", "k_norm") if c["model_type"] == "qwen3" else ()
 
     def layer(name, _):
-        yield from grouped_attention(name + ".self_attn", c, bias, False, qk)
-        yield from mlp(name + ".mlp", c["hidden_size"], c["intermediate_size"])
+        yield from grouped_attention(name + ".self_attn", c, bias, False, qk, how)
+        yield from mlp(name + ".mlp", c["hidden_size"], c["intermediate_size"], how)
     return decoder(c, layer)
 
 
-def qwen3_moe(c):
+def qwen3_moe(c, how="bf16"):
     def layer(name, _):
-        yield from grouped_attention(name + ".self_attn", c, qk_norms=("q_norm", "k_norm"))
+        yield from grouped_attention(name + ".self_attn", c, False, False, ("q_norm", "k_norm"),
+                                     how)
         yield name + ".mlp.gate.weight", "BF16", (c["num_experts"], c["hidden_size"])
-        yield from experts(name + ".mlp", c, c["num_experts"])
+        yield from experts(name + ".mlp", c, c["num_experts"], how)
     return decoder(c, layer)
 
 
@@ -381,9 +382,14 @@ BLOCKS = {**LATENT, "num_attention_heads": 48, "intermediate_size": 3072,
 FAMILIES.update({
     "tiny-llama": (llama3(**TINY), llama),
     "tiny-llama-tied": (llama3(**TINY, tie_word_embeddings=True), llama),
+    "tiny-llama-fp4": (tiny("llama-3.1-8b", 2, head_dim=16, intermediate_size=768),
+                       partial(llama, how="nvfp4")),
     "tiny-qwen2": (qwen("qwen2", "Qwen2ForCausalLM", **TINY), llama),
     "tiny-qwen3": (qwen("qwen3", "Qwen3ForCausalLM", **TINY, head_dim=48), llama),
     "tiny-qwen3-moe": (tiny("qwen3-235b-a22b", 2, num_experts=6), qwen3_moe),
+    "tiny-qwen3-moe-fp8": (tiny("qwen3-235b-a22b", 2, num_experts=2, head_dim=128,
+                                moe_intermediate_size=3072, quantization_config=FP8_BLOCKS),
+                           partial(qwen3_moe, how="fp8")),
     "tiny-mixtral": (tiny("mixtral-8x7b", 24, num_local_experts=4), mixtral),
     "tiny-glm-4.5": (tiny("glm-4.5", 4, n_routed_experts=6, first_k_dense_replace=1), glm4_moe),
     "tiny-glm-4.5-air": (tiny("glm-4.5-air", 24, n_routed_experts=4), glm4_moe),

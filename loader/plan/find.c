@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Names are compared component by component, from the left; nothing is kept between names. */
+
 #include <string.h>
 
 #include "loader/plan/find.h"

@@ -32,6 +32,21 @@ shard_pages() { fincore -nb -o PAGES "$CKPT/model.safetensors" | tr -d ' '; }
 	done
 }
 
+@test "load: what stacks and packed modules are made of is consumed, each tensor once" {
+	for family in tiny-deepseek-fp4 tiny-glm-4.5 tiny-hunyuan-moe-packed tiny-phi3; do
+		rm -rf "$CKPT"
+		make_tiny "$family" "$CKPT"
+		wl_mount "$CKPT" "$MNT"
+		load_json --device host --verify
+		assert_equal "$(field note)" null
+		assert_equal "$(field consumed_tensors)" "$(stats_field tensors)"
+		assert_equal "$(field consumed_bytes)" "$(stats_field bytes)"
+		assert_equal "$(field bytes_verified)" "$(stats_field bytes)"
+		assert_equal "$(count_files "$MNT/tensors")" 0
+		wl_umount "$MNT"
+	done
+}
+
 @test "load: a rank consumes nothing and says so, all of them are the checkpoint" {
 	local out=()
 

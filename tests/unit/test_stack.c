@@ -348,6 +348,25 @@ static void check_uses(struct tap *tap)
 	inventory_free(inv);
 }
 
+/* A tensor of which a parameter has several pieces is needed once. */
+static void check_pieces(struct tap *tap)
+{
+	static const char rules_text[] = RULES(PACKED(", \"each\": 2"));
+	struct wload_inventory *inv = world_inventory("a.qkv.weight U8 [6,2]\n");
+	struct wload_rules *rules = NULL;
+	struct wload_plan *plan = NULL;
+
+	wload_rules_parse(rules_text, strlen(rules_text), "x", &rules, NULL);
+	wload_plan_build(inv, "{\"heads\": 2}", &(struct wload_plan_options){.rules = rules}, &plan,
+			 NULL);
+	ok(tap,
+	   plan && wload_plan_param(plan, 0)->source_count == 2 && wload_plan_uses(plan, 0) == 1,
+	   "packed: a tensor that is needed in pieces is needed once");
+	wload_plan_free(plan);
+	wload_rules_free(rules);
+	inventory_free(inv);
+}
+
 int main(void)
 {
 	static const struct {
@@ -366,5 +385,6 @@ int main(void)
 		for (size_t j = 0; j < tables[i].count; j++)
 			check_row(&tap, tables[i].name, &tables[i].rows[j]);
 	check_uses(&tap);
+	check_pieces(&tap);
 	return tap_done(&tap);
 }
