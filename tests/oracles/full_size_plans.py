@@ -26,7 +26,7 @@ BUILD = os.environ.get("BUILD", "release")
 WLOAD = os.path.join(ROOT, "build", BUILD, "wload")
 LAYOUTS = ("trtllm", "vllm")
 FAMILIES = [n for n in wload_families.FAMILIES if not n.startswith("tiny-")]
-OWN_SECONDS, RESIDENT_MIB = 0.25, 64
+SECONDS, RESIDENT_MIB = 0.5, 64
 RANKS = {"qwen2.5-7b": 4}  # 28 heads; of the others 8
 ALL_RANKS = ("qwen3-235b-a22b", "glm-4.5", "hunyuan-a13b", "deepseek-r1-fp8", "deepseek-r1-fp4")
 LAYERS = 4  # of those
@@ -200,12 +200,12 @@ def cost(*arguments):
 
 
 def check_cost(family, folder, count):
-    """What a plan takes beyond the headers, which `wload ls` reads too."""
+    """Half a second; on a machine where that is little, twice what `wload ls` takes there."""
     seconds, resident = cost("plan", folder, "--tp", str(RANKS.get(family, 8)), "--rank", "3")
-    own = max(seconds - cost("ls", folder)[0], 0)
-    ok(BUILD != "release" or (own <= OWN_SECONDS and resident <= RESIDENT_MIB),
-       f"{family}: {count} tensors planned in {seconds:.2f} s of one processor, {own:.2f} without "
-       f"the headers, {resident:.0f} MiB")
+    listed, _ = cost("ls", folder)
+    ok(BUILD != "release" or (seconds <= max(SECONDS, 2 * listed) and resident <= RESIDENT_MIB),
+       f"{family}: {count} tensors planned in {seconds:.2f} s of one processor, listed in "
+       f"{listed:.2f}, {resident:.0f} MiB")
 
 
 def check_family(family, top):
