@@ -23,6 +23,7 @@
 #include "fs/trace.h"
 #include "fs/trace_report.h"
 #include "loader/base/cleanup.h"
+#include "loader/base/heap.h"
 #include "wloadfs/version.h"
 
 #define EXIT_USAGE 2
@@ -189,6 +190,7 @@ int main(int argc, char **argv)
 	struct cmdline cmdline CLEANUP(cmdline_free) = {0};
 	struct wload_error err;
 
+	heap_return_large_blocks();
 	if (cmdline_parse(argc, argv, &cmdline, &err) < 0) {
 		(void)fprintf(stderr, "wloadfs: %s; 'wloadfs --help' lists what is\n", err.text);
 		return EXIT_USAGE;

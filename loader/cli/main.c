@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/base/heap.h"
 #include "loader/cli/cli.h"
 #include "wloadfs/version.h"
 
@@ -116,6 +117,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	keep_standard_descriptors();
+	heap_return_large_blocks();
 	code = dispatch(argv);
 	/* a full disk or a closed pipe often shows only now */
 	if (fflush(stdout) != 0 || ferror(stdout)) {

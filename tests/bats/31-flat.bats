@@ -58,7 +58,7 @@ peak_of_load() {
 	[ "${WL_FLAT_FULL:-0}" = 0 ] || peak_of_load --device host --release
 }
 
-# To nowhere, for what is in memory is exact there. 400 bytes are allowed for each tensor: its name
+# To nowhere, for what is in memory is exact there. 256 bytes are allowed for each tensor: its name
 # and place in both processes, and its parameter.
 @test "flat: what a load takes follows from its tensors' number, not from their bytes" {
 	local layer name more tensors
@@ -75,7 +75,7 @@ peak_of_load() {
 		tensors=${tensors:-$(field consumed_tensors)} layer=${layer:-$PEAK}
 		more=$(($(field consumed_tensors) - tensors))
 		[ "$more" -gt 0 ] || more=0
-		assert [ "$PEAK" -le $((layer * 11 / 10 + 400 * more)) ]
+		assert [ "$PEAK" -le $((layer * 11 / 10 + 256 * more)) ]
 	done
 }
 
