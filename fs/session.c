@@ -101,8 +101,9 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 	signals_stop(signals);
 	evictor_stop(fs);
 	ahead_stop(fs);
-	prefetch_stop(fs);
+	/* First what still answers READs, which tell the prefetch. */
 	budget_stop(fs);
+	prefetch_stop(fs);
 	if (r < 0)
 		return wload_fail(err, -r, "serving '%s' ended: %s", mountpoint, strerror(-r));
 	return 0;

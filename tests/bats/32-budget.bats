@@ -221,7 +221,7 @@ storm() {
 @test "budget: a signal, a lazy unmount and a killed daemon end a storm" {
 	make_shard 48 1500001
 	for how in TERM lazy KILL; do
-		wl_mount "$CKPT" "$MNT" -o budget=16M
+		wl_mount "$CKPT" "$MNT" -o budget=20M,prefetch=4M,trace,ranks=2
 		timeout -k 5 60 "$BATS_TEST_DIRNAME/../tools/budget_storm.py" "$MNT" "$SHARD" 48 30 1 \
 			>/dev/null 2>&1 3>&- &
 		storm=$!
