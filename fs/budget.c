@@ -227,6 +227,7 @@ void budget_dropping(struct wloadfs *fs, struct node node, uint64_t lo, uint64_t
 {
 	struct budget *b = fs->budget;
 	struct gate_range range = {node_id(node), lo, hi};
+	uint64_t before;
 
 	if (!b)
 		return;
@@ -234,7 +235,10 @@ void budget_dropping(struct wloadfs *fs, struct node node, uint64_t lo, uint64_t
 	if (hi >= place_of(fs, node).bytes)
 		hi = UINT64_MAX;
 	pthread_mutex_lock(&b->lock);
+	before = b->ledger.used_bytes;
 	ledger_drop(&b->ledger, node_id(node), lo, hi);
+	if (b->ledger.used_bytes < before)
+		note_dropped(fs, &b->ledger.leaving);
 	pthread_mutex_unlock(&b->lock);
 	gate_release(b->gate, range);
 }

@@ -115,6 +115,7 @@ void served_after_read(struct wloadfs *fs, uint32_t entry, uint64_t offset, uint
 	if (shard == OWN_NO_SHARD || !atomic_load(&fs->served.dead[shard]) ||
 	    !any_dead(fs, shard, offset, offset + len))
 		return;
-	atomic_fetch_add(&fs->reread_bytes, len);
+	if (!fs->budget) /* which counts itself */
+		atomic_fetch_add(&fs->reread_bytes, len);
 	evict_later(fs, shard);
 }

@@ -142,6 +142,18 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 	wl_umount "$MNT"
 }
 
+@test "budget: what is read again is counted once, whatever had dropped it" {
+	make_shard 8 1000001
+	wl_mount "$CKPT" "$MNT" -o budget=32M
+	cat "$MNT/model.safetensors" >/dev/null
+	control 'all\n'
+	cat "$MNT/model.safetensors" >/dev/null
+	served=$(stat -c %s "$SHARD")
+	assert [ "$(stats_field reread_bytes)" -le $((served + 4096)) ]
+	assert [ "$(stats_field reread_bytes)" -gt $((served - (512 << 10))) ]
+	wl_umount "$MNT"
+}
+
 @test "consume=read: nothing stays once reading pauses, and a second read is right" {
 	make_shard 40 2000001
 	cat "$SHARD" >/dev/null # cached before, in large folios
