@@ -19,8 +19,23 @@
 #define READ_AHEAD_SHARE 32u
 #define IDLE_NS		 UINT64_C(500000000) /* without READs: the window of consume=read empties */
 #define LOOK_NS		 UINT64_C(1000000000) /* between looks at the shards' own pages */
-#define LOOK_WINDOW	 (64u << 20)	      /* dropped between two sums */
+#define LOOK_COSTS	 10		      /* and so many times what one took */
+#define LOOK_WINDOW	 (64u << 20)	      /* of a shard, counted at once */
+#define SLICE_NS	 UINT64_C(2000000)    /* of a look, before other work has its turn */
 #define RESERVE_MAX	 (UINT64_C(32) << 20) /* of a budget: not for what is booked */
+
+/* A look at the shards' own pages. Where the kernel has no cachestat, counting those of hundreds of
+ * gigabytes takes seconds, so it is done in slices. Evictor only. */
+struct look {
+	uint64_t at;	    /* when to begin or to go on, ns */
+	uint32_t shard;	    /* where it is */
+	uint64_t offset;    /* in that shard, bytes */
+	uint64_t sum;	    /* bytes cached, so far */
+	bool dropping;	    /* the look before found too much */
+	uint64_t excess;    /* by that, still to be dropped */
+	uint64_t gone;	    /* dropped, so far */
+	uint64_t worked_ns; /* so far */
+};
 
 struct budget {
 	pthread_mutex_t lock;
@@ -31,7 +46,7 @@ struct budget {
 	struct gate *gate;
 	_Atomic bool wants;	  /* ledger_wants(), as of the last change */
 	_Atomic uint64_t read_at; /* the last READ, ns; 0 while nothing is booked */
-	uint64_t look_at;	  /* evictor only, like the look itself */
+	struct look look;
 };
 
 /* ---- files ---- */
@@ -293,8 +308,8 @@ uint64_t budget_look_at(const struct wloadfs *fs)
 	read_at = atomic_load(&b->read_at);
 	if (fs->asked.consume_read && read_at)
 		at = read_at + IDLE_NS;
-	if (b->limit_bytes && b->look_at < at)
-		at = b->look_at;
+	if (b->limit_bytes && b->look.at < at)
+		at = b->look.at;
 	return at;
 }
 
@@ -313,39 +328,56 @@ static void empty_if_idle(struct wloadfs *fs)
 		atomic_store(&b->read_at, 0);
 }
 
-/* Drops `excess` bytes of a shard's own pages, or all that go. Returns how many went. */
-static uint64_t drop_own_pages(struct wloadfs *fs, const struct wload_shard *shard, uint64_t excess)
+/* Counts the next window, and drops it while there is too much. Pages that are their file's storage
+ * are no cache, and dropping others makes no room for them. */
+static void look_at_window(struct wloadfs *fs, struct look *look)
 {
-	uint64_t gone = 0, kept;
+	const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, look->shard);
+	uint64_t lo = look->offset, bytes = 0, gone = 0, kept;
+	uint64_t hi = shard->bytes - lo < LOOK_WINDOW ? shard->bytes : lo + LOOK_WINDOW;
 
-	for (uint64_t at = 0; at < shard->bytes && gone < excess; at += LOOK_WINDOW) {
-		uint64_t end = at + LOOK_WINDOW < shard->bytes ? at + LOOK_WINDOW : shard->bytes;
-
-		gone += residency_drop(&fs->features, shard->fd, at, end, &kept);
-	}
+	if (fs->shard_evictable[look->shard])
+		(void)residency_bytes(&fs->features, shard->fd, lo, hi, &bytes);
+	if (bytes && look->excess)
+		gone = residency_drop(&fs->features, shard->fd, lo, hi, &kept);
 	atomic_fetch_add(&fs->evicted_bytes, gone);
-	return gone;
+	look->excess -= gone < look->excess ? gone : look->excess;
+	look->gone += gone;
+	look->sum += gone < bytes ? bytes - gone : 0;
+	look->offset = hi;
+	if (hi == shard->bytes) {
+		look->shard++;
+		look->offset = 0;
+	}
 }
 
-static void drop_excess(struct wloadfs *fs)
+/* All is counted. What is too much goes with another look, at once; where that finds nothing that
+ * goes, it stays until the next. */
+static void end_look(struct budget *b, uint64_t now)
 {
-	uint32_t shards = wload_checkpoint_shard_count(fs->ckpt);
-	struct budget *b = fs->budget;
-	uint64_t sum, bytes;
+	uint64_t pause = b->look.worked_ns * LOOK_COSTS, sum = b->look.sum;
+	bool in_vain = b->look.dropping && b->look.gone == 0;
 
 	pthread_mutex_lock(&b->lock);
-	sum = b->ledger.used_bytes;
+	sum += b->ledger.used_bytes;
 	pthread_mutex_unlock(&b->lock);
-	for (uint32_t i = 0; i < shards; i++) {
-		const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, i);
+	if (sum > b->limit_bytes && !in_vain)
+		b->look = (struct look){.dropping = true, .excess = sum - b->limit_bytes};
+	else
+		b->look = (struct look){.at = now + (pause > LOOK_NS ? pause : LOOK_NS)};
+}
 
-		if (residency_bytes(&fs->features, shard->fd, 0, shard->bytes, &bytes) == 0)
-			sum += bytes;
-	}
-	for (uint32_t i = 0; i < shards && sum > b->limit_bytes; i++)
-		if (fs->shard_evictable[i])
-			sum -= drop_own_pages(fs, wload_checkpoint_shard(fs->ckpt, i),
-					      sum - b->limit_bytes);
+static void go_on_looking(struct wloadfs *fs)
+{
+	uint32_t shards = wload_checkpoint_shard_count(fs->ckpt);
+	struct look *look = &fs->budget->look;
+	uint64_t begun = clock_ns(), now = begun;
+
+	for (; look->shard < shards && now - begun < SLICE_NS; now = clock_ns())
+		look_at_window(fs, look);
+	look->worked_ns += now - begun;
+	if (look->shard == shards)
+		end_look(fs->budget, now);
 }
 
 void budget_look(struct wloadfs *fs)
@@ -355,10 +387,8 @@ void budget_look(struct wloadfs *fs)
 	if (!b || atomic_load(&fs->stopping))
 		return;
 	empty_if_idle(fs);
-	if (b->limit_bytes && clock_ns() >= b->look_at) {
-		drop_excess(fs);
-		b->look_at = clock_ns() + LOOK_NS;
-	}
+	if (b->limit_bytes && clock_ns() >= b->look.at)
+		go_on_looking(fs);
 }
 
 /* ---- beginning and end ---- */

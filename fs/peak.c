@@ -11,6 +11,10 @@
 #define INTERVAL_MIN_US 1000u
 #define INTERVAL_COSTS	50u
 
+/* Counted by mincore without being asked: it takes a step for every page of the file, cached or
+ * not, and whoever unlinks would wait seconds for hundreds of gigabytes. */
+#define MINCORE_BYTES_MAX (UINT64_C(4) << 30)
+
 static uint64_t clock_us(void)
 {
 	struct timespec now;
@@ -51,6 +55,9 @@ void peak_sample(struct wloadfs *fs)
 {
 	uint64_t next = atomic_load(&fs->peak.next_us), bytes;
 
+	if (!feature_on(&fs->features, FEATURE_CACHESTAT) &&
+	    wload_inventory_bytes(fs->inv) > MINCORE_BYTES_MAX)
+		return;
 	/* One of those who come at a time counts. */
 	if (clock_us() < next ||
 	    !atomic_compare_exchange_strong(&fs->peak.next_us, &next, UINT64_MAX))

@@ -7,7 +7,8 @@
  * The kernel keeps no peak of a file's pages, so they are counted now and then: when stats are
  * asked for, before something is evicted, and once a second by the evictor while anything is read
  * or a shard is open. Counting takes as long as there is much to count (a step a page or folio), so
- * whoever is not asked waits 50 times as long as the last count took: 2 % of a CPU at most. */
+ * whoever is not asked waits 50 times as long as the last count took: 2 % of a CPU at most. Large
+ * checkpoints on kernels without cachestat are counted only when stats are asked for. */
 
 #include <stdint.h>
 

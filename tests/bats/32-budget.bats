@@ -142,6 +142,41 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 	wl_umount "$MNT"
 }
 
+# Counting all pages by mincore is the yardstick: whoever waited for a look would take about as long.
+@test "budget: without cachestat, a look at large shards holds up neither consumption nor readers" {
+	make_tensors "$CKPT" --sparse < <(
+		for i in {1..24}; do echo "t.$i U8 4294967296"; done
+		for i in {1..20}; do echo "small.$i U8 4096"; done
+	)
+	wl_mount "$CKPT" "$MNT" -o budget=16M,no_cachestat
+	run -0 timeout 120 python3 - "$MNT" <<-'PY'
+		import os, sys, time
+		mnt = sys.argv[1]
+
+		def took(call, *args):
+		    begun = time.monotonic()
+		    call(*args)
+		    return time.monotonic() - begun
+
+		def read(path, count=1):
+		    with open(path, "rb", buffering=0) as file:
+		        for _ in range(count):
+		            file.read(1 << 20)
+
+		waits = []
+		for i in range(1, 21):
+		    path = f"{mnt}/tensors/small.{i}"
+		    read(path) # what was opened is left to the evictor
+		    waits.append(took(os.unlink, path))
+		read(f"{mnt}/tensors/t.3", 400)
+		whole = took(read, f"{mnt}/.wload/stats.json")
+		print(max(waits) < whole / 4, f"{max(waits):.3f} of {whole:.3f} s")
+	PY
+	assert_output --partial True
+	assert [ "$(budget_field peak_bytes)" -le $((16 << 20)) ]
+	wl_umount "$MNT"
+}
+
 @test "budget: what is read again is counted once, whatever had dropped it" {
 	make_shard 8 1000001
 	wl_mount "$CKPT" "$MNT" -o budget=32M
