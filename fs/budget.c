@@ -335,10 +335,12 @@ static void look_at_window(struct wloadfs *fs, struct look *look)
 	const struct wload_shard *shard = wload_checkpoint_shard(fs->ckpt, look->shard);
 	uint64_t lo = look->offset, bytes = 0, gone = 0, kept;
 	uint64_t hi = shard->bytes - lo < LOOK_WINDOW ? shard->bytes : lo + LOOK_WINDOW;
+	bool unknown = false;
 
 	if (fs->shard_evictable[look->shard])
-		(void)residency_bytes(&fs->features, shard->fd, lo, hi, &bytes);
-	if (bytes && look->excess)
+		unknown = residency_bytes(&fs->features, shard->fd, lo, hi, &bytes) < 0;
+	/* Who may not count may drop all the same; but not what was read ahead. */
+	if ((bytes && look->excess) || (unknown && !fs->prefetch))
 		gone = residency_drop(&fs->features, shard->fd, lo, hi, &kept);
 	atomic_fetch_add(&fs->evicted_bytes, gone);
 	look->excess -= gone < look->excess ? gone : look->excess;

@@ -142,6 +142,24 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 	wl_umount "$MNT"
 }
 
+@test "budget: a daemon that may not count pages drops what others cached, and keeps to its own limit" {
+	require root
+	make_shard 40 2000001
+	chown -R 12345 "$CKPT"
+	printf '#!/bin/sh\nexec setpriv --bounding-set %s "%s" "$@"\n' -fowner,-dac_override \
+		"$WLOADFS" >"$BATS_TEST_TMPDIR/wloadfs"
+	chmod +x "$BATS_TEST_TMPDIR/wloadfs"
+	"$BATS_TEST_TMPDIR/wloadfs" --version >/dev/null || skip 'capabilities cannot be dropped here'
+	WLOADFS=$BATS_TEST_TMPDIR/wloadfs wl_mount "$CKPT" "$MNT" -o budget=16M
+	assert_equal "$(stats_field resident_bytes)" null
+	cat "$SHARD" >/dev/null
+	# shellcheck disable=SC2016 # a condition, evaluated there
+	wait_until '[ "$(cached_bytes "$SHARD")" -le $((16 << 20)) ]'
+	cmp "$MNT/model.safetensors" "$SHARD"
+	assert [ "$(cached_bytes "$MNT/model.safetensors")" -le $((16 << 20)) ]
+	wl_umount "$MNT"
+}
+
 # Counting all pages by mincore is the yardstick: whoever waited for a look would take about as long.
 @test "budget: without cachestat, a look at large shards holds up neither consumption nor readers" {
 	make_tensors "$CKPT" --sparse < <(
