@@ -195,6 +195,37 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 	wl_umount "$MNT"
 }
 
+@test "budget: a tensor that is mapped when it is consumed leaves the mapping, and faults in again" {
+	make_shard 8 1000001
+	wl_mount "$CKPT" "$MNT" -o budget=32M
+	run -0 timeout 60 python3 - "$MNT/tensors/t.3" <<-'PY'
+		import mmap, os, sys
+
+		def rss(path):
+		    total, ours = 0, False
+		    for line in open("/proc/self/smaps"):
+		        if line.split()[0].count("-") == 1:
+		            ours = path in line
+		        elif ours and line.startswith("Rss:"):
+		            total += int(line.split()[1])
+		    return total
+
+		def mapped(path):
+		    with open(path, "rb") as file:
+		        m = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+		    return m, bytes(m)
+
+		m, want = mapped(sys.argv[1])
+		before = rss("/tensors/t.3")
+		os.unlink(sys.argv[1])
+		print(before >= 976, rss("/tensors/t.3"), bytes(m) == want)
+	PY
+	assert_output 'True 0 True'
+	# shellcheck disable=SC2016 # a condition, evaluated there
+	wait_until '[ "$(budget_field used_bytes)" = 0 ]'
+	wl_umount "$MNT"
+}
+
 @test "budget: what is read again is counted once, whatever had dropped it" {
 	make_shard 8 1000001
 	wl_mount "$CKPT" "$MNT" -o budget=32M

@@ -130,6 +130,36 @@ print(os.pread(5, len(want) + 1, 0) == want)' "$BATS_TEST_TMPDIR/copy"
 	wl_umount "$MNT"
 }
 
+@test "ranks: the last claim takes the pages of all trees' mappings, another only its own tree's" {
+	ranks 2
+	run -0 timeout 60 python3 - "$MNT" m.4.w <<-'PY'
+		import mmap, os, sys
+		mnt, name = sys.argv[1:]
+		paths = [f"{mnt}/{tree}tensors/{name}" for tree in ("", "ranks/0/", "ranks/1/")]
+
+		def rss(path):
+		    total, ours = 0, False
+		    for line in open("/proc/self/smaps"):
+		        if line.split()[0].count("-") == 1:
+		            ours = path in line.replace(" (deleted)", "").split()
+		        elif ours and line.startswith("Rss:"):
+		            total += int(line.split()[1])
+		    return total
+
+		def mapped(path):
+		    with open(path, "rb") as file:
+		        m = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+		    return m, bytes(m)
+
+		maps = [mapped(path) for path in paths]
+		for path in paths[1:]:
+		    os.unlink(path)
+		    print([rss(p) > 0 for p in paths], all(bytes(m) == want for m, want in maps[2:]))
+	PY
+	assert_output $'[True, False, True] True\n[False, False, False] True'
+	wl_umount "$MNT"
+}
+
 @test "ranks: at the root every claim is dropped" {
 	require disk
 	ranks 3

@@ -125,3 +125,34 @@ resident_pages() {
 		fi
 	done
 }
+
+# Each tensor is removed about when it is read ahead: whichever comes first, nothing of it stays.
+@test "prefetch: a tensor that is being read ahead while it is consumed leaves nothing" {
+	make_tensors "$CKPT" < <(for i in {10..73}; do echo "t.$i U8 262144"; done)
+	mount_cold -o prefetch=1M
+	run -0 timeout 50 python3 - "$MNT" "$SHARD" <<-'PY'
+		import ctypes, mmap, os, sys
+		mnt, shard = sys.argv[1:]
+		libc = ctypes.CDLL(None, use_errno=True)
+
+		def cached():
+		    with open(shard, "rb") as file:
+		        m = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+		    pages = (ctypes.c_ubyte * ((len(m) + 4095) // 4096))()
+		    address = ctypes.addressof(ctypes.c_char.from_buffer(m))
+		    if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(len(m)), pages):
+		        raise OSError(ctypes.get_errno(), "mincore")
+		    return sum(p & 1 for p in pages)
+
+		left = []
+		for _ in range(40):
+		    for i in range(10, 74):
+		        os.unlink(f"{mnt}/tensors/t.{i}")
+		    left.append(cached())
+		    with open(f"{mnt}/.wload/consume", "r+b", buffering=0) as control:
+		        control.write(b"restore\n")
+		print(sum(left), len(left))
+	PY
+	assert_output '0 40'
+	wl_umount "$MNT"
+}
