@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mount is opened anew for each look and closed before the pause: what is held open can't be
- * unmounted. Signals are taken where the pause is, by sigtimedwait(), so that none is missed
- * between two and no handler is needed. */
+ * unmounted. Signals that end the watch are a thread's: a look may wait in the kernel for a daemon
+ * that answers nothing, and there nothing but the process's end is heard of. */
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,38 +160,72 @@ static int show(struct watcher *w, const struct look *look, struct wload_error *
 
 /* ---- waiting ---------------------------------------------------------------------------------*/
 
-/* Those that somebody ignores for us (nohup, a shell's background job) stay ignored. */
-static void block_signals(sigset_t *ret_set, sigset_t *ret_before)
-{
-	static const int taken[] = {SIGINT, SIGTERM, SIGWINCH};
-	struct sigaction action;
+static const int ending_signals[] = {SIGINT, SIGTERM};
+#define ENDING_COUNT (sizeof(ending_signals) / sizeof(ending_signals[0]))
 
-	sigemptyset(ret_set);
-	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-		if (sigaction(taken[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-			sigaddset(ret_set, taken[i]);
-	(void)sigprocmask(SIG_BLOCK, ret_set, ret_before);
+/* Those that somebody ignores for us (nohup, a shell's background job) stay ignored. */
+static void block_signals(void)
+{
+	struct sigaction action;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	for (size_t i = 0; i < ENDING_COUNT; i++)
+		if (sigaction(ending_signals[i], NULL, &action) == 0 &&
+		    action.sa_handler != SIG_IGN)
+			sigaddset(&set, ending_signals[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Returns the signal that ended it, or 0. */
-static int pause_for(const sigset_t *set, uint64_t ms)
+/* Takes SIGINT for success, and dies of SIGTERM. */
+static void *end_by_signal(void *unused)
 {
-	struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+	sigset_t blocked, ending;
 	int signal;
 
-	do
-		signal = sigtimedwait(set, NULL, &time);
-	while (signal < 0 && errno == EINTR);
-	return signal > 0 ? signal : 0;
+	(void)unused;
+	sigemptyset(&ending);
+	(void)pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	for (size_t i = 0; i < ENDING_COUNT; i++)
+		if (sigismember(&blocked, ending_signals[i]))
+			sigaddset(&ending, ending_signals[i]);
+	if (sigwait(&ending, &signal) == 0 && signal == SIGINT)
+		_exit(0);
+	(void)pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+	(void)raise(SIGTERM);
+	return NULL;
 }
 
-/* Returns 0 when the mount went, or the signal, or -errno. */
-static int watch_on(struct watcher *w, const sigset_t *set, uint64_t interval_ms,
-		    struct wload_error *err)
+static int start_ending(struct wload_error *err)
 {
-	int signal = 0;
+	pthread_t thread;
+	int r = pthread_create(&thread, NULL, end_by_signal, NULL);
 
-	while (signal == 0 || signal == SIGWINCH) {
+	if (r)
+		return wload_fail(err, r, "cannot start a thread: %s", strerror(r));
+	(void)pthread_detach(thread);
+	return 0;
+}
+
+/* A terminal's new size cuts it short. */
+static void pause_for(uint64_t ms)
+{
+	struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+	sigset_t resized;
+	int signal;
+
+	sigemptyset(&resized);
+	sigaddset(&resized, SIGWINCH);
+	do
+		signal = sigtimedwait(&resized, NULL, &time);
+	while (signal < 0 && errno == EINTR);
+}
+
+/* Returns 0 when the mount went, or -errno. */
+static int watch_on(struct watcher *w, uint64_t interval_ms, struct wload_error *err)
+{
+	for (;;) {
 		struct look look CLEANUP(look_free) = {0};
 		int r = look_at(w->path, &look, err);
 
@@ -200,9 +235,8 @@ static int watch_on(struct watcher *w, const sigset_t *set, uint64_t interval_ms
 			r = show(w, &look, err);
 		if (r < 0)
 			return r;
-		signal = pause_for(set, interval_ms);
+		pause_for(interval_ms);
 	}
-	return signal;
 }
 
 int watch(const char *path, uint64_t interval_ms, struct wload_error *err)
@@ -211,16 +245,14 @@ int watch(const char *path, uint64_t interval_ms, struct wload_error *err)
 	struct watcher w = {.path = path,
 			    .in_place = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0};
 	struct text gone CLEANUP(text_free) = {0};
-	sigset_t set, before;
 	int r;
 
-	block_signals(&set, &before);
-	r = watch_on(&w, &set, interval_ms, err);
-	(void)sigprocmask(SIG_SETMASK, &before, NULL);
-	if (r == SIGTERM)
-		(void)raise(r);
-	if (r != 0)
-		return r < 0 ? r : 0;
+	block_signals();
+	r = start_ending(err);
+	if (r == 0)
+		r = watch_on(&w, interval_ms, err);
+	if (r < 0)
+		return r;
 	units_name(&gone, path);
 	(void)printf("'%s' is no longer mounted\n", gone.s ? gone.s : "");
 	return 0;

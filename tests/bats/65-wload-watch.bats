@@ -77,6 +77,17 @@ assert_ends() {
 	wl_umount "$MNT"
 }
 
+@test "watch: an interrupt ends it while the daemon answers nothing" {
+	mount_tiny
+	start_watch
+	kill -STOP "${WL_PIDS[$MNT]}"
+	wait_until "readlink /proc/$WATCHER/fd/* | grep -qx '$MNT'" # in a look
+	kill -INT "$WATCHER"
+	assert_ends 0
+	kill -CONT "${WL_PIDS[$MNT]}"
+	wl_umount "$MNT"
+}
+
 @test "watch: redrawn in place on a terminal, a bar for every layer the mount tells of" {
 	command -v script >/dev/null || skip "no script(1) here"
 	mount_tiny
