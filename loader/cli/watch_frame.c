@@ -61,26 +61,51 @@ void watch_bar(uint64_t bytes, uint64_t consumed, uint64_t resident, unsigned in
 
 /* ---- lines -----------------------------------------------------------------------------------*/
 
-/* Bytes of the first n characters of UTF-8. */
-static size_t first_chars(const char *s, size_t n)
+/* Bytes of the character of UTF-8 at s. */
+static size_t char_len(const char *s)
+{
+	size_t len = 1;
+
+	while (((unsigned char)s[len] & 0xc0) == 0x80)
+		len++;
+	return len;
+}
+
+/* Columns that it takes at most: from U+3000 on, private use aside, most take two. */
+static size_t char_columns(const char *s)
+{
+	unsigned char lead = (unsigned char)*s;
+
+	return lead >= 0xe3 && lead != 0xee ? 2 : 1;
+}
+
+/* Bytes of the first characters that fit so many columns. */
+static size_t fitting(const char *s, size_t columns)
 {
 	size_t at = 0;
 
-	while (s[at] && n--) {
-		at++;
-		while (((unsigned char)s[at] & 0xc0) == 0x80)
-			at++;
+	while (s[at] && char_columns(s + at) <= columns) {
+		columns -= char_columns(s + at);
+		at += char_len(s + at);
 	}
 	return at;
 }
 
-static size_t count_chars(const char *s)
+static size_t count_columns(const char *s)
 {
 	size_t n = 0;
 
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
+	for (; *s; s += char_len(s))
+		n += char_columns(s);
 	return n;
+}
+
+/* What is left of s when so many columns, or one more, are taken from its begin. */
+static const char *without(const char *s, size_t columns)
+{
+	for (size_t taken = 0; *s && taken < columns; s += char_len(s))
+		taken += char_columns(s);
+	return s;
 }
 
 /* Appends a line, cut where the terminal ends, and empties it. */
@@ -88,7 +113,7 @@ static void put_line(const struct frame *frame, struct text *line, struct text *
 {
 	const char *s = line->s ? line->s : "";
 
-	text_add(text, s, first_chars(s, frame->columns ? frame->columns - 1 : 0));
+	text_add(text, s, fitting(s, frame->columns ? frame->columns - 1 : 0));
 	text_add(text, "\n", 1);
 	text->failed = text->failed || line->failed;
 	text_free(line);
@@ -232,19 +257,21 @@ static bool *choose(const struct layers *layers, size_t room)
 static void add_name(struct text *line, const char *name, size_t columns)
 {
 	struct text plain CLEANUP(text_free) = {0};
-	size_t chars;
+	size_t wide;
+	const char *end;
 
 	units_name(&plain, name);
 	if (plain.failed || !plain.s) {
 		line->failed = line->failed || plain.failed;
 		return;
 	}
-	chars = count_chars(plain.s);
-	if (chars <= columns) {
-		text_printf(line, "%s%*s", plain.s, (int)(columns - chars), "");
+	wide = count_columns(plain.s);
+	if (wide <= columns) {
+		text_printf(line, "%s%*s", plain.s, (int)(columns - wide), "");
 		return;
 	}
-	text_printf(line, "…%s", plain.s + first_chars(plain.s, chars - columns + 1));
+	end = without(plain.s, wide - columns + 1);
+	text_printf(line, "…%s%*s", end, (int)(columns - 1 - count_columns(end)), "");
 }
 
 static size_t name_columns(const struct frame *frame)
@@ -252,9 +279,9 @@ static size_t name_columns(const struct frame *frame)
 	size_t longest = NAME_MIN, most = frame->columns / 3;
 
 	for (size_t i = 0; i < frame->layers->count; i++) {
-		size_t chars = count_chars(frame->layers->rows[i].name);
+		size_t wide = count_columns(frame->layers->rows[i].name);
 
-		longest = chars > longest ? chars : longest;
+		longest = wide > longest ? wide : longest;
 	}
 	return longest < most ? longest : most > NAME_MIN ? most : NAME_MIN;
 }

@@ -46,7 +46,8 @@ static struct layers make_layers(size_t count, size_t consumed)
 		l->consumed_bytes = l->consumed_tensors * 1000000;
 		if (i == consumed + 1)
 			l->resident_bytes = 4500000;
-		if (asprintf(&l->name, "model.layers.%zu", i) < 0)
+		/* two columns a character */
+		if (asprintf(&l->name, i == 20 ? "模型の層.%zu" : "model.layers.%zu", i) < 0)
 			l->name = NULL;
 	}
 	return layers;
@@ -61,12 +62,15 @@ static size_t count_lines(const char *text)
 	return n;
 }
 
+/* In columns. */
 static size_t longest_line(const char *text)
 {
 	size_t longest = 0, here = 0;
 
 	for (; *text; text++) {
-		here = *text == '\n' ? 0 : here + (((unsigned char)*text & 0xc0) != 0x80);
+		unsigned char c = (unsigned char)*text;
+
+		here = c == '\n' ? 0 : here + ((c & 0xc0) != 0x80) + (c >= 0xe3);
 		longest = here > longest ? here : longest;
 	}
 	return longest;
@@ -111,6 +115,12 @@ static const struct {
 	 true,
 	 {"numbers are left out\n", "40 layers are left out\n"},
 	 {"model.layers.10"}},
+	{"a wide name is as wide as others",
+	 100,
+	 FRAME_UNBOUNDED,
+	 true,
+	 {"\n模型の層.20     [", "\nmodel.layers.21 ["},
+	 {0}},
 	{"narrow", 40, 24, true, {"…el.layers.11 [#####======]", " 6 left\n"}, {"of 9.00 MB"}},
 };
 
