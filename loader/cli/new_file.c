@@ -23,6 +23,9 @@ static int resolve(const char *path, char **ret_path, struct wload_error *err)
 
 	if (!real && errno != ENOENT)
 		return fail(path, errno, err);
+	if (!real && lstat(path, &st) == 0)
+		return wload_fail(err, ENOENT, "'%s' can't be written: it is a link to nothing",
+				  path);
 	if (real && (stat(real, &st) < 0 || access(real, W_OK) < 0))
 		return fail(path, errno, err);
 	if (real && !S_ISREG(st.st_mode))
@@ -32,13 +35,13 @@ static int resolve(const char *path, char **ret_path, struct wload_error *err)
 	return *ret_path ? 0 : fail(path, ENOMEM, err);
 }
 
-/* "DIR/.NAME.PID.partial" */
+/* "DIR/.NAME.PID.partial", of NAME so much that it is no longer than a name may be. */
 static char *partial_of(const char *path)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char *partial;
 
-	return asprintf(&partial, "%.*s.%s.%ld.partial", (int)(name - path), path, name,
+	return asprintf(&partial, "%.*s.%.200s.%ld.partial", (int)(name - path), path, name,
 			(long)getpid()) < 0
 		       ? NULL
 		       : partial;

@@ -16,7 +16,8 @@ struct new_file {
 
 /* Begins FILE, which need not be there; if it is, it stays as it is until new_file_commit().
  *
- * Returns 0, -EINVAL when something is there that is not a regular file, -EACCES when what is there
+ * Returns 0, -EINVAL when something is there that is not a regular file, -ENOENT when it is a link
+ * to nothing, -EACCES when what is there
  * may not be written, or what the system said. new_file_close() either way. */
 int new_file_open(const char *path, struct new_file *ret_file, struct wload_error *err);
 

@@ -58,6 +58,34 @@ refused() {
 	assert_files load.svg
 }
 
+@test "timeline: of a name as long as names may be" {
+	make_tiny tiny-llama "$CKPT"
+	local name
+	name=$(printf 'x%.0s' {1..251}).svg
+	run -0 "$WLOAD" "$CKPT" --device host --quiet --timeline "${SVG%/*}/$name"
+	assert_picture "${SVG%/*}/$name"
+	assert_files "$name"
+}
+
+@test "timeline: a full disk is told, the picture that was there stays, and so does the report" {
+	require fuse
+	local full=$BATS_TEST_TMPDIR/full
+	mount_tiny
+	mkdir "$full"
+	mount -t tmpfs -o size=8k none "$full" || skip "no tmpfs can be mounted here"
+	echo before >"$full/load.svg"
+	fallocate -l 4096 "$full/other"
+	run --separate-stderr -1 "$WLOAD" "$MNT" --device null --json --quiet \
+		--timeline "$full/load.svg"
+	left=$(ls -A "$full") was=$(cat "$full/load.svg")
+	umount "$full"
+	assert_equal "$left $was" $'load.svg\nother before'
+	# shellcheck disable=SC2154 # run sets stderr
+	assert_equal "$stderr" "wload: '$full/load.svg' can't be written: No space left on device"
+	assert_equal "$(jq .consumed_tensors <<<"$output")" 30
+	wl_umount "$MNT"
+}
+
 @test "timeline: a file that can't be written is refused before anything is read" {
 	require fuse
 	mount_tiny
@@ -66,6 +94,10 @@ refused() {
 	refused "'${SVG%/*}' can't be written: it is not a regular file" "${SVG%/*}"
 	refused "'/dev/null' can't be written: it is not a regular file" /dev/null
 	refused "'$SVG/x.svg' can't be written: Not a directory" "$SVG/x.svg"
+	ln -s nothing "$SVG.link"
+	run --separate-stderr -1 "$WLOAD" "$MNT" --device host --timeline "$SVG.link"
+	assert_equal "$stderr" "wload: '$SVG.link' can't be written: it is a link to nothing"
+	rm "$SVG.link"
 	refused "'$MNT/load.svg' can't be written: Read-only file system" "$MNT/load.svg"
 	assert_equal "$(cat "$SVG")" before
 	wl_umount "$MNT"
