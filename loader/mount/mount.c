@@ -22,8 +22,9 @@
 #include "loader/mount/ranks.h"
 #include "loader/mount/request.h"
 
-/* Answers and stats.json are small; more than this is not ours. */
-#define FILE_MAX (16u << 20)
+/* Most answers are small, but layers.json has a line of 100 bytes and more for each layer, of which
+ * every tensor may be one; more than this is not ours. */
+#define FILE_MAX (1u << 30)
 
 struct wload_mount {
 	int root_fd; /* O_PATH */

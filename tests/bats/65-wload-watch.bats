@@ -69,6 +69,16 @@ assert_ends() {
 	assert_output --partial "wload: '$MNT' is a wloadfs mount whose daemon is gone"
 }
 
+@test "watch: a layer for each of 160,000 tensors" {
+	seq -f 'block.%.0f U8 8' 0 159999 | make_tensors "$CKPT" --sparse
+	wl_mount "$CKPT" "$MNT"
+	"$WLOAD" stats "$MNT" --watch --interval 0.1 >"$SEEN" 2>&1 3>&- &
+	WATCHER=$!
+	wait_until "grep -q '^block.159999 ' '$SEEN'"
+	kill -KILL "$WATCHER"
+	wl_umount "$MNT"
+}
+
 @test "watch: killed as any other command" {
 	mount_tiny
 	start_watch
