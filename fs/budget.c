@@ -460,6 +460,19 @@ void budget_stop(struct wloadfs *fs)
 	free_budget(b);
 }
 
+bool budget_numbers(struct wloadfs *fs, uint64_t *ret_window_bytes, uint64_t *ret_used_bytes)
+{
+	struct budget *b = fs->budget;
+
+	if (!b)
+		return false;
+	LOCK_SCOPE(&b->lock);
+
+	*ret_window_bytes = b->ledger.limit_bytes;
+	*ret_used_bytes = b->ledger.used_bytes;
+	return true;
+}
+
 void budget_json(struct wloadfs *fs, struct text *text)
 {
 	struct budget *b = fs->budget;

@@ -62,7 +62,10 @@ uint64_t budget_look_at(const struct wloadfs *fs);
  * files have cached, which others may have read, and drops that where it is too much. */
 void budget_look(struct wloadfs *fs);
 
-/* ---- stats.json ---- */
+/* ---- stats.json, metrics ---- */
+
+/* How many bytes of pages there may be, and are; false without a budget or consume=read. */
+bool budget_numbers(struct wloadfs *fs, uint64_t *ret_window_bytes, uint64_t *ret_used_bytes);
 
 /* Appends what "budget" is: null, or an object. */
 void budget_json(struct wloadfs *fs, struct text *text);

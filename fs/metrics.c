@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Gathers metrics (see metrics.h): plain numbers by a table, then those with labels. */
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "fs/budget.h"
 #include "fs/metrics.h"
 #include "fs/metrics_text.h"
 #include "fs/ownfile.h"
 #include "fs/peak.h"
+#include "fs/prefetch.h"
 #include "fs/residency.h"
 #include "fs/stats.h"
 #include "fs/trace.h"
@@ -16,9 +20,14 @@
 
 struct numbers {
 	uint64_t tensors, bytes, consumed_tensors, consumed_bytes;
-	uint64_t resident, peak, held, evicted, served, daemon;
+	uint64_t resident, peak, held, evicted, served, reread, daemon;
+	uint64_t budget_window, budget_used;
+	uint64_t prefetch_limit, prefetch_ahead, prefetch_read;
 	uint64_t registrations, mounted_at;
 };
+
+/* Of a number that is not known, or that the mount does not have: it is left out. */
+#define NONE UINT64_MAX
 
 #define ROW(field, type, name, help)                                         \
 	{                                                                    \
@@ -40,13 +49,31 @@ static const struct {
 	ROW(held, METRICS_GAUGE, "held_bytes", "Consumed bytes that could not be dropped yet."),
 	ROW(evicted, METRICS_COUNTER, "evicted_bytes_total", "Bytes dropped from the page cache."),
 	ROW(served, METRICS_COUNTER, "served_bytes_total", "Bytes read through the daemon."),
+	ROW(reread, METRICS_COUNTER, "reread_bytes_total", "Bytes read again after being dropped."),
+	ROW(budget_window, METRICS_GAUGE, "budget_window_bytes",
+	    "Bytes of read pages that budget and consume=read allow."),
+	ROW(budget_used, METRICS_GAUGE, "budget_used_bytes", "Bytes of read pages counted on it."),
+	ROW(prefetch_limit, METRICS_GAUGE, "prefetch_limit_bytes", "Bytes that may be read ahead."),
+	ROW(prefetch_ahead, METRICS_GAUGE, "prefetch_ahead_bytes", "Bytes that are read ahead."),
+	ROW(prefetch_read, METRICS_COUNTER, "prefetch_read_bytes_total",
+	    "Bytes read ahead so far."),
 	ROW(daemon, METRICS_GAUGE, "daemon_resident_bytes", "The daemon's own resident memory."),
 	ROW(registrations, METRICS_COUNTER, "passthrough_registrations_total",
 	    "Files registered with the kernel for passthrough."),
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
-static void gather(struct wloadfs *fs, struct numbers *n, bool *ret_resident_known)
+static void gather_limits(struct wloadfs *fs, struct numbers *n)
+{
+	if (!budget_numbers(fs, &n->budget_window, &n->budget_used))
+		n->budget_window = n->budget_used = NONE;
+	if (!prefetch_numbers(fs, &n->prefetch_limit, &n->prefetch_ahead, &n->prefetch_read))
+		n->prefetch_limit = n->prefetch_ahead = n->prefetch_read = NONE;
+	n->reread = feature_on(&fs->features, FEATURE_PASSTHROUGH) ? NONE
+								   : atomic_load(&fs->reread_bytes);
+}
+
+static void gather(struct wloadfs *fs, struct numbers *n)
 {
 	*n = (struct numbers){
 		.tensors = wload_inventory_count(fs->inv),
@@ -57,8 +84,12 @@ static void gather(struct wloadfs *fs, struct numbers *n, bool *ret_resident_kno
 		.registrations = atomic_load(&fs->registrations),
 		.mounted_at = (uint64_t)fs->mounted_at.tv_sec,
 	};
-	*ret_resident_known = peak_count(fs, &n->resident) == 0;
-	n->peak = peak_bytes(fs);
+	n->peak = NONE;
+	if (peak_count(fs, &n->resident) < 0)
+		n->resident = NONE;
+	else
+		n->peak = peak_bytes(fs);
+	gather_limits(fs, n);
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
 		n->held += atomic_load(&fs->held_bytes[i]);
 	LOCK_SCOPE(&fs->lock);
@@ -70,16 +101,33 @@ static void gather(struct wloadfs *fs, struct numbers *n, bool *ret_resident_kno
 static void add_numbers(struct text *text, struct wloadfs *fs)
 {
 	struct numbers n;
-	bool known;
 
-	gather(fs, &n, &known);
+	gather(fs, &n);
 	for (size_t i = 0; i < ROW_COUNT; i++) {
-		if (!known && (rows[i].at == offsetof(struct numbers, resident) ||
-			       rows[i].at == offsetof(struct numbers, peak)))
+		uint64_t value = *(const uint64_t *)((const char *)&n + rows[i].at);
+
+		if (value == NONE)
 			continue;
 		metrics_family(text, rows[i].name, rows[i].type, rows[i].help);
-		metrics_sample(text, rows[i].name, NULL, NULL,
-			       *(const uint64_t *)((const char *)&n + rows[i].at));
+		metrics_sample(text, rows[i].name, NULL, NULL, value);
+	}
+}
+
+/* What each rank still claims. */
+static void add_claims(struct text *text, struct wloadfs *fs)
+{
+	const char *name = "wloadfs_claimed_tensors";
+	LOCK_SCOPE(&fs->lock);
+
+	if (fs->ranks)
+		metrics_family(text, name, METRICS_GAUGE, "Tensors that a rank still claims.");
+	for (uint32_t rank = 0; rank < fs->ranks; rank++) {
+		char label[16];
+
+		(void)snprintf(label, sizeof(label), "%" PRIu32, rank);
+		metrics_sample(text, name, "rank", label,
+			       wload_inventory_count(fs->inv) -
+				       claims_of(&fs->claims, rank + 1)->tensors);
 	}
 }
 
@@ -87,7 +135,6 @@ static void add_features(struct text *text, struct wloadfs *fs)
 {
 	const char *name = "wloadfs_feature";
 
-	ownfile_decide(fs);
 	metrics_family(text, name, METRICS_GAUGE, "Whether a means of the kernel is in use.");
 	for (int i = 0; i < FEATURES; i++)
 		metrics_sample(text, name, "feature", feature_name((enum feature)i),
@@ -162,7 +209,9 @@ char *metrics_text(struct wloadfs *fs, uint32_t who, size_t *ret_len)
 
 	(void)who;
 	add_info(&text, fs);
+	ownfile_decide(fs);
 	add_numbers(&text, fs);
+	add_claims(&text, fs);
 	add_features(&text, fs);
 	add_shards(&text, fs);
 	add_trace(&text, fs);

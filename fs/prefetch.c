@@ -249,6 +249,21 @@ void prefetch_stop(struct wloadfs *fs)
 	free_prefetch(p);
 }
 
+bool prefetch_numbers(struct wloadfs *fs, uint64_t *ret_limit_bytes, uint64_t *ret_ahead_bytes,
+		      uint64_t *ret_read_bytes)
+{
+	struct prefetch *p = fs->prefetch;
+
+	if (!p)
+		return false;
+	LOCK_SCOPE(&p->lock);
+
+	*ret_limit_bytes = p->credit.limit_bytes;
+	*ret_ahead_bytes = p->credit.ahead_bytes;
+	*ret_read_bytes = p->read_bytes;
+	return true;
+}
+
 void prefetch_json(struct wloadfs *fs, struct text *text)
 {
 	struct prefetch *p = fs->prefetch;

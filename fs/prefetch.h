@@ -28,6 +28,10 @@ void prefetch_was_read(struct wloadfs *fs, uint32_t shard, uint64_t offset, uint
  */
 void prefetch_restored(struct wloadfs *fs);
 
+/* How many bytes may be read ahead, are now, and were in all; false without a prefetch. */
+bool prefetch_numbers(struct wloadfs *fs, uint64_t *ret_limit_bytes, uint64_t *ret_ahead_bytes,
+		      uint64_t *ret_read_bytes);
+
 /* Appends what "prefetch" is in stats.json: null, or an object. */
 void prefetch_json(struct wloadfs *fs, struct text *text);
 

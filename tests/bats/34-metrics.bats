@@ -148,6 +148,25 @@ model.norm'
 	wl_umount "$MNT"
 }
 
+@test "metrics: limits and claims are there where the mount has them" {
+	mount_tiny
+	refute grep -qE '^wloadfs_(budget|prefetch|claimed)' "$M"
+	wl_umount "$MNT"
+	wl_mount "$CKPT" "$MNT" -o budget=64M,prefetch=2M,ranks=2
+	cat "$T"/* "$MNT/model.safetensors" >/dev/null
+	rm "$MNT/ranks/1/tensors/model.norm.weight"
+	run -0 check_grammar "$M"
+	assert_equal "$(metric wloadfs_budget_window_bytes)" \
+		"$(jq .budget.window_bytes "$MNT/.wload/stats.json")"
+	assert [ "$(metric wloadfs_budget_used_bytes)" -gt 0 ]
+	assert_equal "$(metric wloadfs_prefetch_limit_bytes)" $((2 << 20))
+	assert [ "$(metric wloadfs_prefetch_ahead_bytes)" -le $((2 << 20)) ]
+	assert_equal "$(metric wloadfs_reread_bytes_total)" "$(stats_field reread_bytes)"
+	assert_equal "$(metric 'wloadfs_claimed_tensors{rank="0"}')" 30
+	assert_equal "$(metric 'wloadfs_claimed_tensors{rank="1"}')" 29
+	wl_umount "$MNT"
+}
+
 @test "metrics: over 1024 shards have no series of their own" {
 	require numpy
 	"$PYTHON" - "$CKPT" <<-'PY'
