@@ -171,6 +171,8 @@ MODES = {
     "bare": Mode("the bare folder", None),
     "mount": Mode("the mount", (), (">=", 0.97)),
     "served": Mode("the mount, `-o shards=served`", ("shards=served",)),
+    "budget": Mode("the mount, `-o budget=256M`", ("budget=256M",)),
+    "consume-read": Mode("the mount, `-o consume=read`", ("consume=read",)),
 }
 MODE_STATES = {"warm": "page-cached", "cold": "cold"}
 
