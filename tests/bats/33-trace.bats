@@ -137,6 +137,12 @@ reads of the checkpoint's files beside the mount"
 	run -0 events 'select(.event == "missing") | [.tensor, .consumed_by]'
 	remover=$(events 'select(.event == "consume") | .pid')
 	assert_output "[\"$shared\",$remover]"
+	# When: what it says is the moment of that event.
+	# shellcheck disable=SC2016 # jq's own variable
+	run -0 jq -s '(.[] | select(.event == "consume").t) as $t | .[] |
+		select(.event == "missing") | .t > .consumed_at and ($t - .consumed_at | fabs) < 0.1' \
+		"$MNT/.wload/trace"
+	assert_output true
 	assert_equal "$(kind_names missing)" "$shared"
 	assert_equal "$(kind_count consumed_unread)" 0
 	wl_umount "$MNT"
@@ -401,12 +407,20 @@ wloadfs: trace: 1 tensor looked for after consumption: 'lm_head.weight'"
 	run -0 events 'select(.event == "missing") | [.tensor, .rank, .consumed_by]'
 	assert_output "[\"model.norm.weight\",0,$first]"
 	assert_equal "$(kind_count consumed_unread)" 0
+	exec 7<"$MNT/ranks/1/tensors/lm_head.weight" 8<"$MNT/ranks/1/tensors/model.embed_tokens.weight"
+	head -c 100 <&7 >/dev/null # another's claim is no matter of this rank's
+	rm "$MNT/ranks/1/tensors/model.embed_tokens.weight"
+	head -c 100 <&8 >/dev/null
+	exec 7<&- 8<&-
+	run -0 events 'select(.event == "reread") | [.tensor, .rank]'
+	assert_output '["model.embed_tokens.weight",1]'
 	rm "$MNT/ranks/1/tensors/model.norm.weight" "$MNT/ranks/1/tensors/lm_head.weight"
 	run -0 kind_names consumed_unread
 	assert_output lm_head.weight
 	run -0 events 'select(.event == "consume") | [.tensor, .rank]'
 	assert_output '["model.norm.weight",0]
 ["lm_head.weight",0]
+["model.embed_tokens.weight",1]
 ["model.norm.weight",1]
 ["lm_head.weight",1]'
 	printf 'restore\n' >"$MNT/ranks/0/.wload/consume"
