@@ -5,9 +5,7 @@
 /* What a wloadfs mount promises its clients, and the client's side of it.
  *
  * MNT/tensors/NAME, MNT/modules/A/B/…, MNT/npy/NAME.npy   the tensors; unlink() consumes
- * MNT/ranks/R/            with -o ranks=N, R from 0 to N - 1: laid out like the root, .wload/
- *                         included; what is consumed there drops rank R's claims, and it tells
- *                         rank R's view. The last claim on a tensor consumes it
+ * MNT/ranks/R/            with -o ranks=N: see below
  * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
  *                         "consumed_tensors", "consumed_bytes", "ranks" (N, 0 without), and
  *                         "rank" (R in a rank's folder, null at the root). Bytes of the shards in
