@@ -160,7 +160,7 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 	wl_umount "$MNT"
 }
 
-# Counting all pages by mincore is the yardstick: whoever waited for a look would take about as long.
+# Counting all of their pages by mincore takes a second or more, and begins with the mount.
 @test "budget: without cachestat, a look at large shards holds up neither consumption nor readers" {
 	make_tensors "$CKPT" --sparse < <(
 		for i in {1..24}; do echo "t.$i U8 4294967296"; done
@@ -187,8 +187,7 @@ budget_field() { jq -r --arg field "$1" '.budget[$field]' "$MNT/.wload/stats.jso
 		    read(path) # what was opened is left to the evictor
 		    waits.append(took(os.unlink, path))
 		read(f"{mnt}/tensors/t.3", 400)
-		whole = took(read, f"{mnt}/.wload/stats.json")
-		print(max(waits) < whole / 4, f"{max(waits):.3f} of {whole:.3f} s")
+		print(max(waits) < 0.6, f"{max(waits):.3f} s")
 	PY
 	assert_output --partial True
 	assert [ "$(budget_field peak_bytes)" -le $((16 << 20)) ]
