@@ -81,21 +81,25 @@ int fetch_open(struct fetch *fetch, const struct wload_checkpoint *ckpt, enum wl
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-/* Where a range is asked for. */
-static uint64_t middle_of(uint64_t offset, uint64_t bytes)
+/* Where a range is asked for: two bytes in its middle, of two pages. One page alone may be what an
+ * earlier load could not drop again: for a moment anybody may hold it. */
+static uint64_t asked_at(const struct fetch *fetch, uint64_t offset, uint64_t bytes)
 {
-	return offset + bytes / 2;
+	uint64_t page = (offset + bytes / 2) / fetch->page_bytes * fetch->page_bytes;
+
+	return page ? page - 1 : 0;
 }
 
-/* Where nobody may ask: is a byte in the middle there at once? */
-static bool answers_at_once(int fd, uint64_t offset, uint64_t bytes, bool *ret_known)
+/* Where nobody may ask: are they there at once? */
+static bool answers_at_once(const struct fetch *fetch, int fd, uint64_t offset, uint64_t bytes,
+			    bool *ret_known)
 {
-	char byte;
-	struct iovec vector = {&byte, 1};
-	ssize_t n = preadv2(fd, &vector, 1, (off_t)middle_of(offset, bytes), RWF_NOWAIT);
+	char two[2];
+	struct iovec vector = {two, sizeof(two)};
+	ssize_t n = preadv2(fd, &vector, 1, (off_t)asked_at(fetch, offset, bytes), RWF_NOWAIT);
 
-	*ret_known = n == 1 || (n < 0 && errno == EAGAIN);
-	return n == 1;
+	*ret_known = n > 0 || (n < 0 && errno == EAGAIN);
+	return n == sizeof(two);
 }
 
 enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes)
@@ -114,7 +118,7 @@ enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, u
 		facts.resident = cached / page;
 		if (!facts.known) {
 			atomic_store_explicit(&own->probed, true, memory_order_relaxed);
-			if (answers_at_once(fd, offset, bytes, &facts.known))
+			if (answers_at_once(fetch, fd, offset, bytes, &facts.known))
 				facts.resident = facts.pages;
 		}
 	}
@@ -123,15 +127,15 @@ enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, u
 
 void fetch_forget(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes)
 {
-	uint64_t page = fetch->page_bytes, lo = middle_of(offset, bytes) / page * page;
+	uint64_t page = fetch->page_bytes, at = asked_at(fetch, offset, bytes);
 	int fd = wload_checkpoint_shard(fetch->ckpt, shard)->fd;
-	char byte;
+	char two[2];
 
 	if (!atomic_load_explicit(&fetch->shards[shard].probed, memory_order_relaxed))
 		return;
 	/* A page that is being read still is not dropped: this waits for it. */
-	(void)io_read_at(fd, &byte, 1, lo);
-	(void)posix_fadvise(fd, (off_t)lo, (off_t)page, POSIX_FADV_DONTNEED);
+	(void)io_read_at(fd, two, sizeof(two), at);
+	(void)posix_fadvise(fd, (off_t)(at / page * page), (off_t)(2 * page), POSIX_FADV_DONTNEED);
 }
 
 #define SAMPLE_PLACES 4u /* of a shard */

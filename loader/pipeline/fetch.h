@@ -10,9 +10,9 @@
  *
  * Nothing a filesystem lacks fails a load: without O_DIRECT (tmpfs, squashfs, some network
  * filesystems) reads go through the page cache; without RWF_DONTCACHE what they leave there is
- * dropped behind them; where nobody says what is cached, one byte of a range is asked for with
- * RWF_NOWAIT. The kernel answers that with a no, and begins to read the page (Linux mm/filemap.c,
- * filemap_get_pages()): it is dropped when the range has been read, or the next load would find
+ * dropped behind them; where nobody says what is cached, two bytes of a range are asked for with
+ * RWF_NOWAIT. The kernel answers that with a no, and begins to read them (Linux mm/filemap.c,
+ * filemap_get_pages()): they are dropped when the range has been read, or the next load would find
  * every range cached. */
 
 #include <stdatomic.h>
@@ -31,7 +31,7 @@ struct fetch_shard {
 	uint32_t block;	      /* what offsets and lengths of direct reads are multiples of */
 	atomic_bool refused;  /* a direct read was; not tried again */
 	atomic_bool buffered; /* RWF_DONTCACHE was refused */
-	atomic_bool probed;   /* a byte was asked for */
+	atomic_bool probed;   /* bytes were asked for */
 };
 
 struct memory;
