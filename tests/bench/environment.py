@@ -11,7 +11,7 @@ import subprocess
 PACKAGES = ["torch", "numpy", "safetensors", "instanttensor", "fastsafetensors",
             "runai-model-streamer"]
 # The peers by the name that is imported, as Loader.package has it.
-MODULES = ["torch", "numpy", "safetensors", "instanttensor", "fastsafetensors",
+MODULES = ["torch", "numpy", "ml_dtypes", "safetensors", "instanttensor", "fastsafetensors",
            "runai_model_streamer"]
 
 _ASK_PYTHON = """

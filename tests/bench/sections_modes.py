@@ -50,6 +50,8 @@ def run_once(bench, mode, state, checkpoint, files):
 def run(bench, section):
     if not bench.modules.get("safetensors"):
         raise Failed("safetensors is not installed (--install-peers)")
+    if not (bench.modules.get("torch") or bench.modules.get("ml_dtypes")):
+        raise Failed("torch is not installed, nor ml_dtypes")
     checkpoint = bench.checkpoint("disk")
     with checkpoint.files() as files:
         read_once(bench, checkpoint.folder, list)  # the programs' own pages are nobody's then
