@@ -334,9 +334,13 @@ storm() {
 			;;
 		KILL)
 			kill -KILL "${WL_PIDS[$MNT]}"
+			# Its evictor may be waiting, in the kernel, for a READ that nobody answers any
+			# more: only aborting the connection ends that (wloadfs(1), BUGS).
+			umount -fci "$MNT" || umount -l "$MNT"
+			# shellcheck disable=SC2016 # a condition, evaluated there
+			wait_until '! is_running "${WL_PIDS[$MNT]}"'
 			wait "${WL_PIDS[$MNT]}" || true
 			unset "WL_PIDS[$MNT]"
-			umount -l "$MNT"
 			;;
 		esac
 		kill -TERM "$storm" 2>/dev/null || true

@@ -194,7 +194,8 @@ wl_cleanup() {
 	mapfile -t mounts < <(awk -v dir="$BATS_TEST_TMPDIR/" 'index($2, dir) == 1 { print $2 }' \
 		/proc/self/mounts | tac)
 	for mnt in "${mounts[@]}"; do
-		timeout 5 fusermount3 -u "$mnt" 2>/dev/null || umount -l "$mnt" || true
+		timeout 5 fusermount3 -u "$mnt" 2>/dev/null ||
+			umount -fci "$mnt" 2>/dev/null || umount -l "$mnt" || true
 	done
 	for mnt in "${!WL_PIDS[@]}"; do
 		wait_until "! is_running ${WL_PIDS[$mnt]}" 5 2>/dev/null ||
