@@ -98,6 +98,10 @@ static int run_mounted(struct wloadfs *fs, const struct cmdline *cmdline, const 
 		(void)ahead_start(fs); /* everything works without */
 	ready(ctx);
 	r = serve(fs, cmdline);
+	/* The mount was taken away: by umount -f, by fusectl, at times by the end of a lazy
+	 * unmount. Others of these end with ENODEV, which libfuse takes for the end that it is. */
+	if (r == -ECONNABORTED)
+		r = 0;
 	signals_stop(signals);
 	evictor_stop(fs);
 	ahead_stop(fs);
