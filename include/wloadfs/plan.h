@@ -88,6 +88,7 @@
  *    (at least 2, of a stack 1), "parts" and "leaves", 4 in "head", 4096 experts. */
 
 #include "wloadfs/tensor.h"
+#include "wloadfs/transform.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -117,8 +118,16 @@ struct wload_param {
 	uint32_t rank;
 	enum wload_dtype dtype;
 	uint64_t bytes;
-	const struct wload_source *sources; /* by dst_offset, covering all bytes once */
-	uint32_t source_count;		    /* empty tensors have a source too, of 0 bytes */
+
+	/* By dst_offset, covering all bytes once; with steps their dst_offset is one in the staging
+	 * area, which they need not fill, and do not overlap in. */
+	const struct wload_source *sources;
+	uint32_t source_count; /* empty tensors have a source too, of 0 bytes */
+	uint32_t step_count;   /* 0: the sources are the parameter */
+	const struct wload_step *steps;
+	uint64_t source_bytes; /* of all sources together */
+	uint64_t staged_bytes; /* of the staging area; 0 without steps */
+	bool zeroed;	       /* the parameter begins as zeros, steps write some of it */
 };
 
 /* The rules of one family, or all that are compiled in. Immutable: any thread may use them. */
@@ -162,6 +171,13 @@ enum wload_layout {
 /* "trtllm", "vllm"; NULL past the last. */
 WLOAD_API const char *wload_layout_name(enum wload_layout layout);
 
+/* Which parameters there are. */
+enum wload_names {
+	WLOAD_NAMES_FUSED, /* those that the rules make */
+	WLOAD_NAMES_HF,	   /* the checkpoint's own tensors, each the rank's part of it */
+	WLOAD_NAMES_COUNT
+};
+
 /* What is wanted of a plan; all zero: everything, by the built-in rules. */
 struct wload_plan_options {
 	/* wload_rules_builtin() or NULL: the family is chosen by the config's "model_type", or
@@ -176,6 +192,7 @@ struct wload_plan_options {
 	 * cut for tp / ep ranks, of which it is r / ep; all else is cut for tp. */
 	uint32_t ep;
 	enum wload_layout layout; /* 0: WLOAD_LAYOUT_TRTLLM */
+	enum wload_names names;	  /* 0: WLOAD_NAMES_FUSED */
 };
 
 /* Builds the plan of one rank.

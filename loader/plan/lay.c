@@ -69,6 +69,7 @@ static int add_source(struct laying *l, const struct split_part *part, uint32_t 
 	if (!checked_add(l->plan->bytes, source->bytes, &l->plan->bytes))
 		return wload_fail(err, E2BIG, "the parameters take over 2^64 bytes");
 	param->bytes += source->bytes; /* at most plan->bytes */
+	param->source_bytes += source->bytes;
 	if (before && goes_on(before, source)) {
 		before->bytes += source->bytes;
 		return 0;
