@@ -12,6 +12,7 @@ TITLES = {
     "safe-open": "safe_open through the mount", "tensor-files": "Tensor files",
     "scale": "Many tensors: mount and list", "consume": "Many tensors: consume all",
     "modes": "An unchanged loader, by the mount's options",
+    "models": "One rank of a whole model, true to size",
     "flat": "Whole checkpoints in a cgroup of 512 MiB",
     "remove": "Many tensors: remove"}
 SIGNS = {">=": "≥", "<=": "≤"}

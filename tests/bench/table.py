@@ -190,6 +190,20 @@ def mode_rows():
                       MIB, f"{key}/peak", pick="most")
 
 
+MODELS = {"r1": "rank 0 of 8 of R1-FP4", "llama": "rank 0 of 4 of Llama-70B",
+          "hunyuan": "rank 0 of 4 of Hunyuan-A13B", "glm": "rank 0 of 4 of GLM-4.5-Air"}
+
+
+def model_rows():
+    for name, what in MODELS.items():
+        key = f"models/{name}"
+        yield Row(f"models-{name}-rate", "models", f"{what}, sparse, the load", GB, f"{key}/rate")
+        yield Row(f"models-{name}-bytes", "models", f"{what}, placed in parameters", "GB",
+                  f"{key}/bytes")
+        yield Row(f"models-{name}-peak", "models", f"{what}, peak_host_bytes", MIB, f"{key}/peak",
+                  bound=("<=", 256), pick="most")
+
+
 def gpu_rows():
     yield load_row("gpu-cached", "rate", "page-cached file to the GPU", [], (">=", 25), "")
     yield from peer_rows("gpu-cached", {
@@ -224,12 +238,12 @@ def host_rows():
         yield from memory_rows(scenario, None)
 
 
-ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *flat_rows(), *mode_rows(), *gpu_rows(),
-        *host_rows()]
+ROWS = [*read_rows(), *scale_rows(), *remove_rows(), *flat_rows(), *mode_rows(), *model_rows(),
+        *gpu_rows(), *host_rows()]
 # In the order that they run: what a deadline may cut off comes last.
 SECTIONS = ["gpu-cached", "gpu-tmpfs", "gpu-sparse", "gpu-cold", "host-warm", "host-cold",
             "shards", "shards-cold", "safe-open", "tensor-files", "scale", "consume", "remove",
-            "modes", "flat"]
+            "modes", "models", "flat"]
 
 
 def choose_sections(text):
