@@ -10,6 +10,7 @@
 
 #include "loader/base/cleanup.h"
 #include "loader/base/io.h"
+#include "loader/base/pagecache.h"
 #include "loader/base/untouched.h"
 #include "loader/checkpoint/names.h"
 #include "loader/pipeline/memory.h"
@@ -24,10 +25,48 @@ void verify_open(struct verify *verify, const struct wload_checkpoint *ckpt, con
 		.ckpt = ckpt, .mount = mount, .every = every, .fd = -1, .opened = NOTHING_OPEN};
 }
 
+static bool is_uncached(int fd, uint64_t lo, uint64_t hi)
+{
+	uint64_t cached;
+
+	return lo >= hi || (pagecache_bytes(fd, lo, hi, &cached) == 0 && cached == 0);
+}
+
+/* Finds the pages of a tensor that its reading brings in. Asked before the first byte: the mount
+ * reads ahead of us, so that later nothing tells our pages from others'. The first and the last
+ * page may be a neighbour's, too. */
+static void own_pages(struct verify *verify, const struct wload_tensor *t)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = t->offset + t->bytes;
+	uint64_t first = t->offset / page * page, last = end / page * page;
+	uint64_t lo = first == t->offset ? first : first + page;
+
+	verify->shard_fd = wload_checkpoint_shard(verify->ckpt, t->shard)->fd;
+	verify->lo = verify->hi = 0;
+	if (lo > last || !is_uncached(verify->shard_fd, lo, last))
+		return;
+	verify->lo = is_uncached(verify->shard_fd, first, lo) ? first : lo;
+	verify->hi =
+		end > last && is_uncached(verify->shard_fd, last, last + page) ? last + page : last;
+}
+
+/* Gives back what reading bytes [from, until) of the shard left of those pages. */
+static void give_back(const struct verify *verify, uint64_t from, uint64_t until)
+{
+	uint64_t lo = from > verify->lo ? from : verify->lo;
+	uint64_t hi = until < verify->hi ? until : verify->hi;
+
+	if (lo < hi)
+		(void)posix_fadvise(verify->shard_fd, (off_t)lo, (off_t)(hi - lo),
+				    POSIX_FADV_DONTNEED);
+}
+
 void verify_close(struct verify *verify)
 {
 	if (verify->fd >= 0)
 		close(verify->fd);
+	give_back(verify, 0, UINT64_MAX);
+	verify->lo = verify->hi = 0;
 	verify->fd = -1;
 	verify->opened = NOTHING_OPEN;
 }
@@ -83,6 +122,8 @@ static int ensure_open(struct verify *verify, uint32_t index, const struct wload
 	if (verify->opened == wanted)
 		return 0;
 	verify_close(verify);
+	if (verify->mount)
+		own_pages(verify, tensor);
 	r = verify->mount ? open_tensor(verify, tensor, &verify->fd, err)
 			  : open_shard(verify, tensor->shard, &verify->fd, err);
 	if (r == 0)
@@ -96,17 +137,19 @@ int verify_read(struct verify *verify, uint32_t tensor, uint64_t offset, uint8_t
 	struct wload_tensor t =
 		wload_inventory_tensor(wload_checkpoint_inventory(verify->ckpt), tensor);
 	uint64_t at = verify->mount ? offset : t.offset + offset;
-	struct untouched before;
+	struct untouched before = {0};
 	ssize_t got;
 	int r = ensure_open(verify, tensor, &t, err);
 
 	if (r < 0)
 		return r;
 	memory_watch(verify->memory, t.shard);
-	before = untouched_before(wload_checkpoint_shard(verify->ckpt, t.shard)->fd,
-				  t.offset + offset, n);
+	if (!verify->mount)
+		before = untouched_before(wload_checkpoint_shard(verify->ckpt, t.shard)->fd,
+					  t.offset + offset, n);
 	got = io_read_at(verify->fd, buf, n, at);
 	untouched_after(&before);
+	give_back(verify, t.offset + offset, t.offset + offset + n);
 	if (got < 0)
 		return wload_fail(err, EIO, "tensor '%s': verifying byte %" PRIu64 ": %s", t.name,
 				  offset, strerror((int)-got));

@@ -21,6 +21,9 @@ struct verify {
 	uint32_t every;	       /* which parameters are compared: each, each second, … */
 	int fd;
 	uint64_t opened; /* which file fd is: a tensor on a mount, a shard otherwise */
+	/* of an open tensor: its shard, and the pages of it that are nobody's but ours */
+	int shard_fd;
+	uint64_t lo, hi;
 };
 
 /* every  1: each parameter is compared */
