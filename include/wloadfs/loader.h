@@ -36,6 +36,16 @@ struct wload_progress {
 	double seconds; /* since the load began */
 };
 
+struct wload_load;
+
+/* A module that is complete: the parameters whose names are its name, a dot, and something without
+ * dots (of "lm_head.weight" it is "lm_head", of a name without dots ""). */
+struct wload_module {
+	const char *name;
+	const uint32_t *params; /* indexes for wload_load_param(), in the load's order */
+	uint32_t count;
+};
+
 struct wload_load_options {
 	const char *device;    /* "auto", "cuda", "cuda:N", "host", "null"; NULL: "auto" */
 	bool keep;	       /* consume nothing (--no-consume) */
@@ -60,6 +70,26 @@ struct wload_load_options {
 	uint32_t rank;		  /* or WLOAD_RANK_OF_PATH */
 	uint32_t ep;		  /* experts are shared out among so many ranks; 0: not */
 	enum wload_layout layout; /* whose names and orders; 0: TensorRT-LLM's */
+
+	/* Each parameter in memory of its own, so that one that is taken (wload_load_take()) can be
+	 * freed by itself; else they share few large pieces. */
+	bool apart;
+
+	/* Called when all parameters of a module are there, compared and written out; may be NULL.
+	 * One module at a time, in the order in which they become complete, from a thread of the
+	 * load's own: others go on reading meanwhile. Here an engine's loader that goes module by
+	 * module does its part. The module's sources are consumed, and with release its memory is
+	 * freed, when it has returned; with keep nothing is consumed, and it may call
+	 * wload_mark_consumed() itself.
+	 *
+	 * load    to look parameters up in, and to export them; not to be waited for. What keeps a
+	 *         reference to it has the memory even where the load fails later
+	 * module  borrowed during the call
+	 *
+	 * Returns 0 to go on; -errno, with words, fails the load. */
+	int (*module_done)(void *ctx, struct wload_load *load, const struct wload_module *module,
+			   struct wload_error *err);
+	void *module_ctx;
 
 	/* Called from the thread that called wload_load(); may be NULL. Returns true to go on;
 	 * false stops the load, which then fails with -ECANCELED. */
@@ -107,8 +137,6 @@ struct wload_report {
 	enum wload_layout layout;
 };
 
-struct wload_load;
-
 /* One look at a load, for a picture of it. */
 struct wload_sample {
 	double seconds;	       /* since the first look, just before the first byte is asked for */
@@ -116,7 +144,9 @@ struct wload_sample {
 	uint64_t device_bytes; /* that had arrived in parameters; with release they may be freed */
 };
 
-/* One parameter that was loaded. With --release, or on the null device, device_ptr is NULL. */
+/* One parameter that was loaded, row-major: the stride of its last dimension is one element, of
+ * every other one the product of the sizes behind it. With --release, on the null device, and once
+ * it was taken, device_ptr is NULL. */
 struct wload_loaded {
 	const char *name;
 	const uint64_t *shape;
@@ -179,6 +209,26 @@ WLOAD_API const char *wload_load_unused(const struct wload_load *load, uint32_t 
 
 /* What wload_checkpoint_warning() said of the checkpoint; NULL past the last. */
 WLOAD_API const char *wload_load_warning(const struct wload_load *load, uint32_t i);
+
+/* A parameter's memory that was taken from its load. */
+struct wload_owned {
+	void *device_ptr;
+	uint64_t bytes;
+};
+
+/* Takes ownership of a parameter's memory, so that it can outlive the load, or be freed before the
+ * others; to the load the parameter then is one without memory. Not at the same time as other calls
+ * on that parameter.
+ *
+ * ret_owned  for wload_owned_free()
+ *
+ * Returns 0, -ENOENT when its memory was released, is of the null device, or was taken, -ENOMEM. */
+WLOAD_API int wload_load_take(struct wload_load *load, uint32_t index,
+			      struct wload_owned **ret_owned, struct wload_error *err);
+
+/* Frees it: at once where the load was made with `apart`; else when nobody has any of the load's
+ * parameters any more. NULL is fine; any thread. */
+WLOAD_API void wload_owned_free(struct wload_owned *owned);
 
 /* Exports a parameter as a DLPack tensor (https://dmlc.github.io/dlpack/latest/c_api.html,
  * DLManagedTensor), which holds its own reference to the load until its deleter runs.

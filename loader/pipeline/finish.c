@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "loader/pipeline/consume.h"
+#include "loader/pipeline/module_calls.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/verify.h"
@@ -150,6 +151,32 @@ static int write_param(struct finisher *f, uint32_t index, const struct wload_pa
 	return 0;
 }
 
+/* What is left to do for a parameter when nobody will look at it any more. */
+static int let_go(struct finisher *f, uint32_t index, struct wload_error *err)
+{
+	struct run *run = f->run;
+	int r = 0;
+
+	if (run->consume && !atomic_load(&run->stopped))
+		r = consume_param(run->consume, index, run_now_ns(), err);
+	if (run->module_calls)
+		module_calls_forget(run->module_calls, index);
+	param_memory_release(run->memory, index);
+	return r;
+}
+
+/* The same by modules, once the engine has had each. */
+static int let_modules_go(struct finisher *f, uint32_t index, void *base, struct wload_error *err)
+{
+	const uint32_t *params = NULL;
+	uint32_t count;
+	int r = module_calls_arrived(f->run->module_calls, index, base, &params, &count, err);
+
+	for (uint32_t i = 0; r == 0 && i < count; i++)
+		r = let_go(f, params[i], err);
+	return r;
+}
+
 static int finish_param(struct finisher *f, uint32_t index, struct wload_error *err)
 {
 	struct run *run = f->run;
@@ -161,9 +188,8 @@ static int finish_param(struct finisher *f, uint32_t index, struct wload_error *
 		r = verify_param(f, param, base, err);
 	if (r == 0 && run->out)
 		r = write_param(f, index, param, base, err);
-	if (r == 0 && run->consume && !atomic_load(&run->stopped))
-		r = consume_param(run->consume, index, run_now_ns(), err);
-	param_memory_release(run->memory, index);
+	if (r == 0)
+		r = run->module_calls ? let_modules_go(f, index, base, err) : let_go(f, index, err);
 	run_finish_param(run, index);
 	return r;
 }

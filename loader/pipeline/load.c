@@ -18,6 +18,7 @@
 #include "loader/pipeline/consume.h"
 #include "loader/pipeline/fetch.h"
 #include "loader/pipeline/memory.h"
+#include "loader/pipeline/module_calls.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/out_layout.h"
 #include "loader/pipeline/result.h"
@@ -37,6 +38,7 @@ struct load {
 	struct fetch fetch;
 	struct verify verify;
 	struct consume consume;
+	struct module_calls module_calls;
 	struct out *out;
 	struct memory *memory;
 	uint64_t resident_before; /* with the device open */
@@ -57,6 +59,7 @@ static void load_close(struct load *l)
 	if (l->verifying)
 		verify_close(&l->verify);
 	consume_close(&l->consume);
+	module_calls_close(&l->module_calls);
 	out_close(l->out);
 	fetch_close(&l->fetch);
 	reads_free(&l->reads);
@@ -188,14 +191,15 @@ static enum param_release release_of(const struct load *l)
 	const struct wload_load_options *o = l->options;
 
 	if (!o->release)
-		return PARAM_KEPT;
-	return l->result->device->ops->discard && !verified(o) && !o->out_dir ? PARAM_GRANULES
-									      : PARAM_WHOLE;
+		return o->apart ? PARAM_APART : PARAM_KEPT;
+	return l->result->device->ops->discard && !verified(o) && !o->out_dir && !o->module_done
+		       ? PARAM_GRANULES
+		       : PARAM_WHOLE;
 }
 
 static uint64_t backlog_of(const struct load *l)
 {
-	return release_of(l) != PARAM_KEPT && l->result->device->ops->addressable
+	return param_releases(release_of(l)) && l->result->device->ops->addressable
 		       ? RUN_BACKLOG_HOST_BYTES
 		       : RUN_BACKLOG_BYTES;
 }
@@ -237,6 +241,20 @@ static int open_finish(struct load *l, struct wload_error *err)
 	if (r == 0 && o->out_dir)
 		r = out_open(o->out_dir, l->plan, wload_checkpoint_config(l->source.ckpt),
 			     OUT_SHARD_BYTES, &l->out, err);
+	return r;
+}
+
+/* An engine that is told of modules looks into the load before its end. */
+static int open_module_calls(struct load *l, struct wload_error *err)
+{
+	int r;
+
+	if (!l->options->module_done)
+		return 0;
+	r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan, err);
+	if (r == 0)
+		r = module_calls_open(&l->module_calls, l->result, l->plan, l->options, err);
+	l->run.module_calls = &l->module_calls;
 	return r;
 }
 
@@ -292,6 +310,8 @@ static int prepare(struct load *l, const char *path, struct wload_error *err)
 				      err);
 	if (r == 0)
 		r = open_finish(l, err);
+	if (r == 0)
+		r = open_module_calls(l, err);
 	return r < 0 ? r : open_run(l, err);
 }
 
@@ -461,7 +481,9 @@ static int load_all(struct load *l, const char *path, struct wload_error *err)
 	if (r < 0)
 		return r;
 	drop_run(l);
-	r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan, err);
+	if (!l->options->module_done)
+		r = result_fill(l->result, wload_checkpoint_inventory(l->source.ckpt), l->plan,
+				err);
 	if (r == 0)
 		r = result_warn(l->result, l->source.ckpt, err);
 	if (r == 0)

@@ -239,6 +239,22 @@ static int open_pooled(struct param_memory *memory, struct wload_error *err)
 	return 0;
 }
 
+static int open_apart(struct param_memory *memory, struct wload_error *err)
+{
+	for (uint32_t p = 0; p < memory->count; p++) {
+		uint64_t param_bytes = wload_plan_param(memory->plan, p)->bytes;
+		uint64_t bytes = param_bytes ? param_bytes : 1; /* empty ones have an address too */
+		int r = memory->device->ops->alloc(memory->device, bytes, false, &memory->bases[p],
+						   err);
+
+		if (r < 0)
+			return r;
+		memory->sizes[p] = bytes;
+		atomic_store(&memory->there[p], 1);
+	}
+	return 0;
+}
+
 int param_memory_open(struct param_memory *memory, struct device *device,
 		      const struct wload_plan *plan, enum param_release release,
 		      struct wload_error *err)
@@ -254,8 +270,13 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 	memory->there = calloc(n ? n : 1, sizeof(*memory->there));
 	if (release == PARAM_GRANULES)
 		memory->arrived = calloc(n ? n : 1, sizeof(struct arrived *));
-	if (!memory->bases || !memory->there || (release == PARAM_GRANULES && !memory->arrived))
+	if (release == PARAM_APART)
+		memory->sizes = calloc(n ? n : 1, sizeof(*memory->sizes));
+	if (!memory->bases || !memory->there || (release == PARAM_GRANULES && !memory->arrived) ||
+	    (release == PARAM_APART && !memory->sizes))
 		return wload_fail(err, ENOMEM, "no memory for %zu parameters", n);
+	if (release == PARAM_APART)
+		return open_apart(memory, err);
 	return release == PARAM_KEPT ? open_pooled(memory, err) : 0;
 }
 
@@ -302,7 +323,7 @@ void param_memory_arrived(struct param_memory *memory, uint32_t param, uint64_t 
 
 bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b)
 {
-	if (memory->release || b != a + 1)
+	if (memory->release != PARAM_KEPT || b != a + 1)
 		return false;
 	for (size_t i = 0; i < memory->arena_count; i++)
 		if (memory->arenas[i].base == memory->bases[b])
@@ -312,7 +333,7 @@ bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t
 
 void param_memory_release(struct param_memory *memory, uint32_t param)
 {
-	if (!memory->release || !atomic_load(&memory->there[param]))
+	if (!param_releases(memory->release) || !atomic_load(&memory->there[param]))
 		return;
 	memory->device->ops->free(memory->device, memory->bases[param],
 				  wload_plan_param(memory->plan, param)->bytes, true);
@@ -324,17 +345,27 @@ void param_memory_release(struct param_memory *memory, uint32_t param)
 	atomic_store(&memory->there[param], 0);
 }
 
+void param_memory_drop(struct param_memory *memory, uint32_t param)
+{
+	if (memory->release != PARAM_APART || !atomic_exchange(&memory->there[param], 0))
+		return;
+	memory->device->ops->free(memory->device, memory->bases[param], memory->sizes[param],
+				  false);
+}
+
 void param_memory_close(struct param_memory *memory)
 {
 	if (!memory->device)
 		return;
-	if (memory->release && memory->there && memory->bases)
-		for (uint32_t p = 0; p < memory->count; p++)
-			param_memory_release(memory, p);
+	for (uint32_t p = 0; memory->there && memory->bases && p < memory->count; p++) {
+		param_memory_release(memory, p);
+		param_memory_drop(memory, p);
+	}
 	free_arenas(memory);
 	free(memory->arenas);
 	free(memory->bases);
 	free(memory->there);
 	free(memory->arrived);
+	free(memory->sizes);
 	*memory = (struct param_memory){0};
 }

@@ -6,9 +6,10 @@
  *
  * Pooled, a load asks the device once: parameters lie one behind the other, 256-byte aligned, in
  * the plan's order. A device that refuses that much in one piece is asked for half as much a piece,
- * and so on. With release each parameter has memory of its own, from when its first byte is to be
- * placed until it is complete; a module is freed parameter by parameter. Where nobody looks at a
- * complete one, and the device can, a large one is freed granule by granule while it arrives. */
+ * and so on. Kept apart, it is asked for each parameter, so that one can go before the others. With
+ * release each parameter has memory of its own, from when its first byte is to be placed until it
+ * is complete; a module is freed parameter by parameter. Where nobody looks at a complete one, and
+ * the device can, a large one is freed granule by granule while it arrives. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,7 +28,13 @@ enum param_release {
 	PARAM_KEPT,
 	PARAM_WHOLE,	/* each once it was seen to */
 	PARAM_GRANULES, /* the same, and large ones while they arrive; the device has discard() */
+	PARAM_APART,	/* kept too, each in memory of its own */
 };
+
+static inline bool param_releases(enum param_release release)
+{
+	return release == PARAM_WHOLE || release == PARAM_GRANULES;
+}
 
 struct param_arena {
 	void *base;
@@ -41,6 +48,7 @@ struct param_memory {
 	uint32_t count;
 	void **bases;		/* of each parameter; with release under lock until it is there */
 	_Atomic uint8_t *there; /* bases[i] may be read */
+	uint64_t *sizes;	/* with PARAM_APART, bytes of each; outlives the plan */
 	struct arrived *
 		*arrived; /* with PARAM_GRANULES, of large ones; NULL elsewhere; under lock */
 	struct param_arena *arenas;
@@ -114,6 +122,9 @@ bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t
 
 /* Frees a parameter's own memory (release; otherwise nothing). Nobody may use it any more. */
 void param_memory_release(struct param_memory *memory, uint32_t param);
+
+/* Frees the memory of a parameter that is kept apart, before the others. Any thread, once each. */
+void param_memory_drop(struct param_memory *memory, uint32_t param);
 
 /* Frees what is left; the device must be open still. A zeroed one is fine. */
 void param_memory_close(struct param_memory *memory);

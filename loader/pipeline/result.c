@@ -67,7 +67,7 @@ static int by_name(const void *left, const void *right, void *ctx)
 static void copy_param(struct wload_load *load, const struct wload_param *param, uint32_t index,
 		       char **names, uint64_t **shapes)
 {
-	bool here = load->device->ops->keeps && !load->memory.release;
+	bool here = load->device->ops->keeps && !param_releases(load->memory.release);
 
 	load->by_name[index] = index;
 	load->params[index] = (struct wload_loaded){

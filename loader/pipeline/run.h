@@ -32,6 +32,7 @@
 /* The same where it is host memory that is to be freed: most of what the load would take then. */
 #define RUN_BACKLOG_HOST_BYTES ((uint64_t)8 << 20)
 
+struct module_calls;
 struct verify;
 struct out;
 struct consume;
@@ -47,11 +48,12 @@ struct run {
 	struct fetch *fetch; /* how shards are read; shared by the readers */
 	struct param_memory *memory;
 	struct slots_shape shape;
-	uint64_t backlog_max;	 /* bytes; RUN_BACKLOG_BYTES */
-	uint8_t *staging;	 /* of all readers, one behind the other */
-	struct verify *verify;	 /* NULL: compare nothing; the finisher's */
-	struct out *out;	 /* NULL: write nothing; the finisher's */
-	struct consume *consume; /* NULL: consume nothing; the finisher's */
+	uint64_t backlog_max;		   /* bytes; RUN_BACKLOG_BYTES */
+	uint8_t *staging;		   /* of all readers, one behind the other */
+	struct verify *verify;		   /* NULL: compare nothing; the finisher's */
+	struct out *out;		   /* NULL: write nothing; the finisher's */
+	struct consume *consume;	   /* NULL: consume nothing; the finisher's */
+	struct module_calls *module_calls; /* NULL: nobody is told of modules; the finisher's */
 
 	_Atomic uint64_t *left;			   /* bytes that each parameter still waits for */
 	_Atomic uint64_t bytes_read, bytes_direct; /* direct: of those, past the page cache */

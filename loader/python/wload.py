@@ -50,6 +50,15 @@ class CProgress(ctypes.Structure):
 PROGRESS_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.POINTER(CProgress))
 
 
+class CModule(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("params", ctypes.POINTER(ctypes.c_uint32)),
+                ("count", ctypes.c_uint32)]
+
+
+MODULE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
+                                   ctypes.POINTER(CModule), ctypes.POINTER(CError))
+
+
 RANK_OF_PATH = (1 << 32) - 1
 IO = ("auto", "buffered", "direct")
 LAYOUTS = ("trtllm", "vllm")
@@ -62,7 +71,8 @@ class CLoadOptions(ctypes.Structure):
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
                 ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
                 ("rank", ctypes.c_uint32), ("ep", ctypes.c_uint32), ("layout", ctypes.c_int),
-                ("progress", PROGRESS_FUNCTION),
+                ("apart", ctypes.c_bool), ("module_done", MODULE_FUNCTION),
+                ("module_ctx", ctypes.c_void_p), ("progress", PROGRESS_FUNCTION),
                 ("progress_ctx", ctypes.c_void_p)]
 
 
@@ -129,6 +139,7 @@ _PROTOTYPES = {
     "wload_rules_load": (ctypes.c_int, _STR, _OUT, _ERR),
     "wload_rules_free": (None, _PTR),
     "wload_load": (ctypes.c_int, _STR, ctypes.POINTER(CLoadOptions), _OUT, _ERR),
+    "wload_load_ref": (_PTR, _PTR),
     "wload_load_unref": (None, _PTR),
     "wload_load_report": (ctypes.POINTER(CReport), _PTR),
     "wload_load_device": (ctypes.c_int, _PTR, ctypes.POINTER(ctypes.c_int)),
@@ -408,8 +419,9 @@ class _Call:
     An exception in the caller's thread stops the load and waits for its end; another one then does
     not wait. Whoever comes last of the two threads drops what was loaded all the same."""
 
-    def __init__(self, path, options, progress):
+    def __init__(self, path, options, progress, on_module=None, make=None):
         self._path, self._options, self._tell = path, options, progress
+        self._on_module, self._make = on_module, make
         self._lock = threading.Lock()
         self._begun = self._stopped = False  # under the lock
         self._ended = threading.Event()
@@ -417,6 +429,9 @@ class _Call:
         self._failed = None
         self._callback = PROGRESS_FUNCTION(self._progress)
         options.progress = self._callback
+        if on_module:
+            self._module_callback = MODULE_FUNCTION(self._module)
+            options.module_done = self._module_callback
 
     def _progress(self, _, now):
         try:
@@ -425,6 +440,19 @@ class _Call:
         except BaseException as e:  # nothing may pass through C; told when the load has ended
             self._failed = e
         return not self._stopped and self._failed is None
+
+    def _module(self, _, pointer, module, err):
+        try:
+            load = _Load(_lib.wload_load_ref(pointer))
+            module = module.contents
+            parameters = [Parameter(load, i) for i in module.params[:module.count]]
+            self._on_module(_to_name(module.name),
+                            {p.name: self._make(p) if self._make else p for p in parameters})
+        except BaseException as e:  # nothing may pass through C; told when the load has ended
+            self._failed = e
+            err.contents.text = b"on_module raised an exception"
+            return -errno.ECANCELED
+        return 0
 
     def _begin(self):
         with self._lock:
@@ -491,7 +519,7 @@ def _whole(name, value, bits, least=0):
 
 def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume=True,
          verify=False, verify_every=0, rules=None, out=None, staging=0, threads=0, io="auto",
-         progress=None):
+         progress=None, on_module=None):
     """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
@@ -507,6 +535,10 @@ def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume
     staging   bytes of all staging buffers together; threads: readers; 0: chosen by the machine
     io        "auto" (cached bytes from the page cache, others past it), "buffered", "direct"
     progress  called with a Progress about ten times a second, on another thread
+    on_module called with a module's name and a dict of its parameters, as soon as all of them are
+              there, on another thread, one module at a time; others are read meanwhile. Their
+              sources are consumed when it has returned, or, with consume=False, when it calls
+              mark_consumed() itself. An exception that it raises ends the load, and load() raises it
 
     Gives Weights, a dict; raises Error, ImportError where device needs torch, TypeError and
     ValueError for arguments that are none of these."""
@@ -527,7 +559,7 @@ def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume
         done = _Call(os.fsencode(path), CLoadOptions(
             device=device.encode(), keep=not consume, verify=verify,
             out_dir=None if out is None else os.fsencode(out), rules=rules,
-            io=IO.index(io), layout=LAYOUTS.index(layout), **numbers), progress)()
+            io=IO.index(io), layout=LAYOUTS.index(layout), **numbers), progress, on_module, make)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

@@ -128,6 +128,7 @@ def expected(folder):
 def check_abi():
     structs = {"struct wload_error": wload.CError, "struct wload_progress": wload.CProgress,
                "struct wload_load_options": wload.CLoadOptions,
+               "struct wload_module": wload.CModule,
                "struct wload_sample": wload.CSample,
                "struct wload_report": wload.CReport, "struct wload_loaded": wload.CLoaded,
                "struct wload_dtype_desc": wload.CDtypeDesc, "DLDevice": wload.CDevice,
@@ -318,6 +319,28 @@ def check_failures(folder, empty):
            "an exception in progress ends the load")
 
 
+def check_modules(folder, want):
+    seen, kept = {}, []
+
+    def engine(module, parameters):
+        ok_names = all(n.rpartition(".")[0] == module for n in parameters)
+        seen.update({n: (ok_names and same(a, want[n]), a) for n, a in parameters.items()})
+
+    weights = wload.load(folder, device="host", on_module=engine)
+    ok(set(seen) == set(want) and all(right for right, _ in seen.values()),
+       "on_module: every parameter, with its module")
+    ok(all(np.shares_memory(seen[n][1], a) for n, a in weights.items() if a.size),
+       "on_module: the memory that the load gives")
+
+    def refuse(module, parameters):
+        kept.extend(parameters.items())
+        raise RuntimeError("enough")
+    raises(RuntimeError, lambda: wload.load(folder, device="host", on_module=refuse),
+           "an exception in on_module ends the load")
+    gc.collect()
+    ok(kept and all(same(a, want[n]) for n, a in kept), "what it kept is its own")
+
+
 class Counted:
     """Stands in for the library's wload_load() and wload_load_unref(), and counts."""
 
@@ -414,6 +437,7 @@ def main():
         check_experts()
         check_dlpack(folder, want)
         check_lifetime(folder, want)
+        check_modules(folder, want)
         check_failures(folder, empty)
         check_interrupts(folder)
         check_out(folder, empty, want)

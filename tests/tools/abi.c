@@ -39,12 +39,19 @@ static void print_load(void)
 	FIELD(struct wload_load_options, rank);
 	FIELD(struct wload_load_options, ep);
 	FIELD(struct wload_load_options, layout);
+	FIELD(struct wload_load_options, apart);
+	FIELD(struct wload_load_options, module_done);
+	FIELD(struct wload_load_options, module_ctx);
 	FIELD(struct wload_load_options, progress);
 	FIELD(struct wload_load_options, progress_ctx);
 }
 
 static void print_result(void)
 {
+	STRUCT(struct wload_module);
+	FIELD(struct wload_module, name);
+	FIELD(struct wload_module, params);
+	FIELD(struct wload_module, count);
 	STRUCT(struct wload_sample);
 	FIELD(struct wload_sample, seconds);
 	FIELD(struct wload_sample, host_bytes);
