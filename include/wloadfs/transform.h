@@ -51,7 +51,7 @@ enum wload_step_kind {
 	 * reduce_stride elements apart; its own is at scale_2. Where that is m, bytes stay as they
 	 * are. Else, of each 16 elements of a row, with v = E2M1 * (scale * scale_2):
 	 *   new scale  F8_E4M3 of (max |v| / 6) / m, saturated
-	 *   element    E2M1 nearest to v / (new scale * m), ties to even; 0 where the new scale is 0
+	 *   element    E2M1 nearest to v / (new scale * m), ties to even; 0 where that is 0
 	 * _WEIGHT writes the elements (`to` is U8: a step's index of its last dimension counts
 	 * elements all the same, strides too), _SCALE the new scales (its last dimension counts
 	 * blocks of 16; in_stride of it is 16). */
