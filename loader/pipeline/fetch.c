@@ -81,11 +81,17 @@ int fetch_open(struct fetch *fetch, const struct wload_checkpoint *ckpt, enum wl
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-/* Where a range is asked for: two bytes in its middle, of two pages. One page alone may be what an
- * earlier load could not drop again: for a moment anybody may hold it. */
-static uint64_t asked_at(const struct fetch *fetch, uint64_t offset, uint64_t bytes)
+/* Where nobody may ask what is cached, two bytes of two neighbouring pages tell: in the middle of a
+ * range, and where those are there, in its first quarter. What asking there brings in may be held
+ * by anybody for a moment, and then is not dropped again; so that the next load took one place for
+ * all of the range. */
+#define ASKED_PLACES 2
+
+static uint64_t asked_at(const struct fetch *fetch, uint64_t offset, uint64_t bytes,
+			 unsigned int place)
 {
-	uint64_t page = (offset + bytes / 2) / fetch->page_bytes * fetch->page_bytes;
+	uint64_t at = offset + bytes / (place ? 4 : 2);
+	uint64_t page = at / fetch->page_bytes * fetch->page_bytes;
 
 	return page ? page - 1 : 0;
 }
@@ -96,9 +102,13 @@ static bool answers_at_once(const struct fetch *fetch, int fd, uint64_t offset, 
 {
 	char two[2];
 	struct iovec vector = {two, sizeof(two)};
-	ssize_t n = preadv2(fd, &vector, 1, (off_t)asked_at(fetch, offset, bytes), RWF_NOWAIT);
+	ssize_t n = sizeof(two);
 
-	*ret_known = n > 0 || (n < 0 && errno == EAGAIN);
+	for (unsigned int place = 0; place < ASKED_PLACES && n == sizeof(two); place++) {
+		n = preadv2(fd, &vector, 1, (off_t)asked_at(fetch, offset, bytes, place),
+			    RWF_NOWAIT);
+		*ret_known = n > 0 || (n < 0 && errno == EAGAIN);
+	}
 	return n == sizeof(two);
 }
 
@@ -127,15 +137,22 @@ enum way fetch_way(const struct fetch *fetch, uint32_t shard, uint64_t offset, u
 
 void fetch_forget(const struct fetch *fetch, uint32_t shard, uint64_t offset, uint64_t bytes)
 {
-	uint64_t page = fetch->page_bytes, at = asked_at(fetch, offset, bytes);
+	uint64_t page = fetch->page_bytes;
 	int fd = wload_checkpoint_shard(fetch->ckpt, shard)->fd;
 	char two[2];
 
 	if (!atomic_load_explicit(&fetch->shards[shard].probed, memory_order_relaxed))
 		return;
-	/* A page that is being read still is not dropped: this waits for it. */
-	(void)io_read_at(fd, two, sizeof(two), at);
-	(void)posix_fadvise(fd, (off_t)(at / page * page), (off_t)(2 * page), POSIX_FADV_DONTNEED);
+	for (unsigned int place = 0; place < ASKED_PLACES; place++) {
+		uint64_t at = asked_at(fetch, offset, bytes, place);
+
+		/* A page that is being read still is not dropped: this waits for it. Others were
+		 * hardly ever asked. */
+		if (place == 0)
+			(void)io_read_at(fd, two, sizeof(two), at);
+		(void)posix_fadvise(fd, (off_t)(at / page * page), (off_t)(2 * page),
+				    POSIX_FADV_DONTNEED);
+	}
 }
 
 #define SAMPLE_PLACES 4u /* of a shard */

@@ -119,6 +119,7 @@ start_load() {
 	wait_until "$condition"
 	kill -STOP "$LOADER"
 	wait_until "is_stopped $LOADER"
+	control $'prefix nothing\n' >/dev/null # done behind what the load had told before it stopped
 }
 
 # end_load STATUS: it goes on, and ends so.
