@@ -21,7 +21,8 @@ WIRE_SRC     := $(if $(call fuse_is,3.17),fs/wire_317.c,$(if $(call fuse_is,3.13
 
 # ---- what is built from what --------------------------------------------------------------------
 LIB_SRCS   := $(sort $(wildcard loader/base/*.c loader/checkpoint/*.c loader/plan/*.c \
-                                loader/pipeline/*.c loader/device/*.c loader/mount/*.c))
+                                loader/pipeline/*.c loader/device/*.c loader/mount/*.c \
+                                loader/transform/*.c))
 CLI_SRCS   := $(sort $(wildcard loader/cli/*.c))
 FS_SRCS    := $(sort $(filter-out fs/wire_%,$(wildcard fs/*.c)) $(WIRE_SRC))
 UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
@@ -96,6 +97,8 @@ help: ## list the targets
 
 # ---- compile ------------------------------------------------------------------------------------
 $(O)/loader/checkpoint/%.o: ALL_CFLAGS += -Wconversion
+# Loops over elements; each operation is rounded by itself (include/wloadfs/transform.h).
+$(O)/loader/transform/%.o: ALL_CFLAGS += $(if $(filter release fuse317,$(BUILD)),-O3) -ffp-contract=off
 $(O)/loader/%.o: ALL_CPPFLAGS += $(JSONC_CFLAGS)
 $(O)/loader/device/%.o: ALL_CPPFLAGS += $(CUDA_CFLAGS)
 $(O)/fs/%.o: ALL_CPPFLAGS += $(FUSE_CFLAGS)
@@ -153,6 +156,7 @@ tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
 $(O)/tests/test_ahead $(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 $(O)/tests/test_wire: UNIT_LIBS = $(FUSE_LIBS)
+$(O)/tests/test_transform: UNIT_LIBS = -lm
 
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)

@@ -22,7 +22,8 @@
  * of their first byte in the parameter. Every step but WLOAD_STEP_EQUAL can't fail.
  *
  * Arithmetic is that of IEEE 754 single precision, each operation rounded to nearest even and none
- * contracted, so that host and GPU agree bit for bit. NaN in gives some NaN out. */
+ * contracted, so that host and GPU agree bit for bit; F64 is rounded to F32 first. NaN in gives the
+ * positive quiet NaN out (E2M1, which has none, 0). Of E8M0 255 is NaN. */
 
 #include "wloadfs/tensor.h"
 

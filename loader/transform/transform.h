@@ -8,7 +8,8 @@
 #include "wloadfs/plan.h"
 
 /* Reads `rows` pieces of a parameter's staged bytes into buf, dense; piece bytes each, the first at
- * `offset`, one every `stride`.
+ * `offset`, one every `stride`. At most 1 MiB or so is asked for at once, and pieces that lie close
+ * are asked for as one: bytes between that no source brings are given any value.
  *
  * Returns 0, or -errno with words. */
 typedef int (*transform_reader)(void *ctx, uint64_t offset, size_t piece, size_t rows,
