@@ -71,6 +71,11 @@ static float value_f8(const uint8_t *at)
 	return f8e4m3_values[*at];
 }
 
+static float value_e8m0(const uint8_t *at)
+{
+	return e8m0_value(*at);
+}
+
 /* One loop a format, twice: dense, where the stride is a constant, and not. */
 #define READ_ROW(format, width)                                                                 \
 	static void read_##format(const uint8_t *at, uint64_t stride, size_t count, float *ret) \
@@ -88,6 +93,7 @@ READ_ROW(f64, 8)
 READ_ROW(bf16, 2)
 READ_ROW(f16, 2)
 READ_ROW(f8, 1)
+READ_ROW(e8m0, 1)
 
 static void read_e2m1(const uint8_t *bytes, uint64_t at, uint64_t stride, size_t count, float *ret)
 {
@@ -118,6 +124,8 @@ void floats_read(enum wload_dtype from, const uint8_t *bytes, uint64_t at, uint6
 		read_bf16(first, stride / 2, count, ret_values);
 	else if (from == WLOAD_DTYPE_F16)
 		read_f16(first, stride / 2, count, ret_values);
+	else if (from == WLOAD_DTYPE_F8_E8M0)
+		read_e8m0(first, stride / 2, count, ret_values);
 	else
 		read_f8(first, stride / 2, count, ret_values);
 }

@@ -148,7 +148,7 @@ extern const float e2m1_pairs[256][2];
 
 /* Values of a row of elements.
  *
- * from    F32, F64 (which goes by way of F32), BF16, F16, F8_E4M3; F4 is E2M1
+ * from    F32, F64 (which goes by way of F32), BF16, F16, F8_E4M3, F8_E8M0; F4 is E2M1
  * at      of the first element, in 4-bit halves of bytes from `bytes` on
  * stride  from one element to the next, in these */
 void floats_read(enum wload_dtype from, const uint8_t *bytes, uint64_t at, uint64_t stride,
