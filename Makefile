@@ -156,7 +156,7 @@ tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
 $(O)/tests/test_ahead $(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 $(O)/tests/test_wire: UNIT_LIBS = $(FUSE_LIBS)
-$(O)/tests/test_transform: UNIT_LIBS = -lm
+$(O)/tests/test_transform $(O)/tests/test_run: UNIT_LIBS = -lm
 
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(call say,CC,$<)

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "wloadfs/loader.h"
+#include "wloadfs/plan.h"
 
 #define DEVICE_LABEL_MAX 192
 
@@ -62,6 +63,9 @@ struct device_ops {
 	 * more; offset and bytes are multiples of DEVICE_GRANULE_BYTES. NULL: only free() does. */
 	void (*discard)(struct device *device, void *base, uint64_t offset, uint64_t bytes);
 
+	/* No more is allocated for a while: gives back what was kept for it. NULL: nothing was. */
+	void (*trim)(struct device *device);
+
 	/* Host memory that copies start from and end in. */
 	int (*staging_alloc)(struct device *device, size_t bytes, uint8_t **ret_staging,
 			     struct wload_error *err);
@@ -80,6 +84,12 @@ struct device_ops {
 			 size_t src_stride, size_t row_bytes, size_t rows, struct wload_error *err);
 	int (*mark)(struct device_queue *queue, unsigned int mark, struct wload_error *err);
 	int (*wait)(struct device_queue *queue, unsigned int mark, struct wload_error *err);
+
+	/* Runs a parameter's steps on staged bytes that are all there, and waits until it is made:
+	 * staged and base are device memory. Returns 0, -EBADMSG as transform_run() does, -ENOMEM,
+	 * or -EIO. */
+	int (*transform)(struct device_queue *queue, const struct wload_param *param,
+			 const void *staged, void *base, struct wload_error *err);
 
 	/* Copies back, and waits for it. Not called where keeps is false. */
 	int (*copy_out)(struct device_queue *queue, void *dst, const void *base, uint64_t offset,

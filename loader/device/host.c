@@ -12,6 +12,7 @@
 #include "loader/device/device.h"
 #include "loader/device/host_memory.h"
 #include "loader/device/staging.h"
+#include "loader/transform/transform.h"
 
 #define ALIGN_BYTES 256
 
@@ -141,6 +142,13 @@ static int host_mark(struct device_queue *queue, unsigned int mark, struct wload
 	return 0;
 }
 
+static int host_transform(struct device_queue *queue, const struct wload_param *param,
+			  const void *staged, void *base, struct wload_error *err)
+{
+	(void)queue;
+	return transform_run(param, staged, base, err);
+}
+
 static int host_copy_out(struct device_queue *queue, void *dst, const void *base, uint64_t offset,
 			 size_t bytes, struct wload_error *err)
 {
@@ -169,5 +177,6 @@ const struct device_ops device_host = {
 	.copy_rows = host_copy_rows,
 	.mark = host_mark,
 	.wait = host_mark,
+	.transform = host_transform,
 	.copy_out = host_copy_out,
 };

@@ -110,6 +110,17 @@ static int null_mark(struct device_queue *queue, unsigned int mark, struct wload
 	return 0;
 }
 
+static int null_transform(struct device_queue *queue, const struct wload_param *param,
+			  const void *staged, void *base, struct wload_error *err)
+{
+	(void)queue;
+	(void)param;
+	(void)staged;
+	(void)base;
+	(void)err;
+	return 0;
+}
+
 static int null_copy_out(struct device_queue *queue, void *dst, const void *base, uint64_t offset,
 			 size_t bytes, struct wload_error *err)
 {
@@ -136,5 +147,6 @@ const struct device_ops device_null = {
 	.copy_rows = null_copy_rows,
 	.mark = null_mark,
 	.wait = null_mark,
+	.transform = null_transform,
 	.copy_out = null_copy_out,
 };

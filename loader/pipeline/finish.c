@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The finisher: what happens to a parameter once all its bytes arrived, in this order: compare it
- * with its sources, write it out, consume sources that nobody needs any more, free it. What is
- * still due at the end is left to the caller: only then what was written out gets its names. */
+/* The finisher: what happens to a parameter once all its bytes arrived and its steps were run, in
+ * this order: compare it with its sources, write it out, consume sources that nobody needs any
+ * more, free it. What is still due at the end is left to the caller: only then what was written out
+ * gets its names. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,7 +11,9 @@
 #include "loader/pipeline/module_calls.h"
 #include "loader/pipeline/out.h"
 #include "loader/pipeline/run.h"
+#include "loader/pipeline/second.h"
 #include "loader/pipeline/verify.h"
+#include "loader/transform/transform.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
 #define CLOSE_BYTES ((uint64_t)64 << 10)
@@ -18,7 +21,8 @@
 struct finisher {
 	struct run *run;
 	struct device_queue *queue;
-	uint8_t *staging; /* one piece from the device, one from the second path; or NULL */
+	uint8_t *staging; /* one piece from the device, one from the second path, and room for
+			   * what that needs; or NULL */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -120,19 +124,68 @@ static int verify_source(struct finisher *f, const struct wload_source *source, 
 	return 0;
 }
 
+static int verify_made_piece(struct finisher *f, const struct wload_param *param, const void *base,
+			     uint64_t at, size_t n, struct wload_error *err)
+{
+	uint8_t *again = f->staging + PIECE_BYTES;
+	struct second second = {
+		.verify = f->run->verify, .param = param, .scratch = f->staging + 2 * PIECE_BYTES};
+	const uint8_t *loaded = NULL;
+	size_t differs;
+	int r = transform_window(param, at, at + n, second_read, &second, again, err);
+
+	if (r == 0)
+		r = param_bytes(f, base, at, n, &loaded, err);
+	if (r < 0)
+		return r;
+	atomic_fetch_add_explicit(&f->run->bytes_verified, n, memory_order_relaxed);
+	differs = verify_difference(loaded, again, n);
+	if (differs == n)
+		return 0;
+	return wload_fail(err, EBADMSG,
+			  "parameter '%s' differs at byte %" PRIu64
+			  ": 0x%02x was made, and its sources give 0x%02x",
+			  param->name, at + differs, loaded[differs], again[differs]);
+}
+
+/* One that steps made: they are run once more, on the host, on bytes from the second path. */
+static int verify_made(struct finisher *f, const struct wload_param *param, const void *base,
+		       struct wload_error *err)
+{
+	int r = 0;
+
+	for (uint64_t at = 0; r == 0 && at < param->bytes; at += PIECE_BYTES) {
+		if (atomic_load(&f->run->stopped))
+			return 0;
+		r = verify_made_piece(f, param, base, at,
+				      (size_t)least(PIECE_BYTES, param->bytes - at), err);
+	}
+	return r;
+}
+
+static int verify_sources(struct finisher *f, const struct wload_param *param, const void *base,
+			  struct wload_error *err)
+{
+	int r = 0;
+
+	for (uint32_t s = 0; r == 0 && s < param->source_count; s++) {
+		if (atomic_load(&f->run->stopped))
+			return 0;
+		r = verify_source(f, &param->sources[s], base, err);
+	}
+	return r;
+}
+
 static int verify_param(struct finisher *f, const struct wload_param *param, const void *base,
 			struct wload_error *err)
 {
-	for (uint32_t s = 0; s < param->source_count; s++) {
-		int r = verify_source(f, &param->sources[s], base, err);
+	int r = param->step_count ? verify_made(f, param, base, err)
+				  : verify_sources(f, param, base, err);
 
-		if (r < 0 || atomic_load(&f->run->stopped))
-			return r;
-	}
 	/* A tensor's file must not be open when the tensor is consumed. */
 	if (f->run->verify->mount)
 		verify_close(f->run->verify);
-	return 0;
+	return r;
 }
 
 static int write_param(struct finisher *f, uint32_t index, const struct wload_param *param,
@@ -181,9 +234,12 @@ static int finish_param(struct finisher *f, uint32_t index, struct wload_error *
 {
 	struct run *run = f->run;
 	const struct wload_param *param = wload_plan_param(run->plan, index);
+	bool unmade = param->step_count && param->source_bytes == 0; /* nothing arrived */
 	void *base;
-	int r = param_memory_get(run->memory, index, &base, err);
+	int r = unmade ? make_param(run, f->queue, index, err) : 0;
 
+	if (r == 0)
+		r = param_memory_own(run->memory, index, &base, err);
 	if (r == 0 && run->verify && verify_wanted(run->verify, index))
 		r = verify_param(f, param, base, err);
 	if (r == 0 && run->out)
@@ -223,23 +279,20 @@ void *finisher_thread(void *arg)
 {
 	struct run *run = arg;
 	const struct device_ops *ops = run->device->ops;
-	bool copies = run->verify || run->out;
+	size_t staging_bytes = 2 * PIECE_BYTES + SECOND_SCRATCH_BYTES;
 	struct finisher f = {.run = run};
 	struct wload_error err = {0};
-	int code = 0;
+	int code = ops->queue_open(run->device, 0, &f.queue, &err);
 
-	if (copies)
-		code = ops->queue_open(run->device, 0, &f.queue, &err);
-	if (code == 0 && copies)
-		code = ops->staging_alloc(run->device, 2 * PIECE_BYTES, &f.staging, &err);
+	if (code == 0 && (run->verify || run->out))
+		code = ops->staging_alloc(run->device, staging_bytes, &f.staging, &err);
 	if (code == 0)
 		code = finish_all(&f, &err);
 	if (code < 0)
 		run_fail(run, code, &err);
-	if (copies)
-		ops->queue_close(f.queue);
+	ops->queue_close(f.queue);
 	if (f.staging)
-		ops->staging_free(run->device, f.staging, 2 * PIECE_BYTES);
+		ops->staging_free(run->device, f.staging, staging_bytes);
 	run_finisher_done(run);
 	return NULL;
 }

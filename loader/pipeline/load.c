@@ -55,6 +55,8 @@ static void load_close(struct load *l)
 	(void)memory_stop(l->memory); /* before the result, which it writes its looks to */
 	if (l->run_open)
 		run_destroy(&l->run);
+	if (l->result)
+		param_memory_unstage_all(&l->result->memory); /* others may keep the result */
 	wload_load_unref(l->result); /* before the plan, which says how large its memory is */
 	if (l->verifying)
 		verify_close(&l->verify);
@@ -209,13 +211,12 @@ static int check_memory(struct load *l, struct wload_error *err)
 {
 	const struct slots_shape *shape = &l->run.shape;
 	uint64_t staging = l->result->pinned.bytes;
-	uint64_t bytes = param_memory_all(l->plan);
-	int r = 0;
+	uint64_t bytes;
+	int r;
 
 	l->run.backlog_max = backlog_of(l);
-	if (l->options->release)
-		r = param_memory_live(l->plan, &l->reads, (size_t)shape->readers * shape->slots,
-				      l->run.backlog_max, release_of(l), &bytes, err);
+	r = param_memory_live(l->plan, &l->reads, (size_t)shape->readers * shape->slots,
+			      l->run.backlog_max, release_of(l), &bytes, err);
 	return r < 0 ? r : param_memory_fits(l->result->device, bytes, staging, err);
 }
 
@@ -382,6 +383,8 @@ static int run_threads(struct load *l, uint64_t begin, struct wload_error *err)
 	if (l->finisher_started)
 		pthread_join(l->finisher, NULL);
 	pinned_drop(&l->result->pinned);
+	if (l->result->device->ops->trim)
+		l->result->device->ops->trim(l->result->device);
 	ask_progress(l, begin);
 	if (l->run.result < 0) {
 		if (err)

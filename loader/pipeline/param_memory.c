@@ -18,41 +18,67 @@ static uint64_t aligned(uint64_t bytes)
 /* Is a parameter freed in granules? */
 static bool in_granules(const struct wload_plan *plan, enum param_release release, uint32_t param)
 {
-	return release == PARAM_GRANULES &&
-	       wload_plan_param(plan, param)->bytes >= PARAM_LARGE_BYTES;
+	const struct wload_param *p = wload_plan_param(plan, param);
+
+	return release == PARAM_GRANULES && p->step_count == 0 && p->bytes >= PARAM_LARGE_BYTES;
 }
 
-/* What a parameter counts while it is there. */
-static uint64_t live_bytes(const struct wload_plan *plan, enum param_release release,
-			   uint32_t param)
+static bool is_staged(const struct wload_plan *plan, uint32_t param)
+{
+	return wload_plan_param(plan, param)->step_count > 0;
+}
+
+static bool any_staged(const struct wload_plan *plan)
+{
+	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
+		if (is_staged(plan, p))
+			return true;
+	return false;
+}
+
+/* What a parameter counts once it is made. */
+static uint64_t own_bytes(const struct wload_plan *plan, enum param_release release, uint32_t param)
 {
 	return in_granules(plan, release, param) ? 0
 						 : aligned(wload_plan_param(plan, param)->bytes);
 }
 
-static uint64_t largest_param(const struct wload_plan *plan, enum param_release release)
+/* What one counts while its bytes arrive, beside what is there all the time. */
+static uint64_t live_bytes(const struct wload_plan *plan, enum param_release release,
+			   uint32_t param)
+{
+	if (is_staged(plan, param))
+		return aligned(wload_plan_param(plan, param)->staged_bytes);
+	return release == PARAM_KEPT ? 0 : own_bytes(plan, release, param);
+}
+
+/* The largest of all, or of those that have steps. */
+static uint64_t largest_param(const struct wload_plan *plan, enum param_release release,
+			      bool staged)
 {
 	uint64_t most = 0;
 
 	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		if (live_bytes(plan, release, p) > most)
-			most = live_bytes(plan, release, p);
+		if ((!staged || is_staged(plan, p)) && own_bytes(plan, release, p) > most)
+			most = own_bytes(plan, release, p);
 	return most;
 }
 
-static uint64_t sum_live_bytes(const struct wload_plan *plan, enum param_release release)
+static uint64_t sum_bytes(const struct wload_plan *plan, enum param_release release, bool staged)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t p = 0; p < wload_plan_count(plan); p++)
-		if (!checked_add(sum, live_bytes(plan, release, p), &sum))
+		if (!checked_add(sum, own_bytes(plan, release, p), &sum) ||
+		    (staged && is_staged(plan, p) &&
+		     !checked_add(sum, live_bytes(plan, release, p), &sum)))
 			return UINT64_MAX;
 	return sum;
 }
 
 uint64_t param_memory_all(const struct wload_plan *plan)
 {
-	return sum_live_bytes(plan, PARAM_KEPT);
+	return sum_bytes(plan, PARAM_KEPT, false);
 }
 
 int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_bytes,
@@ -151,12 +177,19 @@ int param_memory_live(const struct wload_plan *plan, const struct reads *reads, 
 	CLEANUP_FREE size_t *last = calloc(n + 1, sizeof(*last));
 	CLEANUP_FREE bool *there = calloc(n + 1, sizeof(*there));
 	struct live live = {.plan = plan, .release = release, .last = last, .there = there};
-	uint64_t all = sum_live_bytes(plan, release), sum;
+	uint64_t all = sum_bytes(plan, release, true), sum, more;
 
+	if (release == PARAM_KEPT && !any_staged(plan)) {
+		*ret_bytes = all;
+		return 0;
+	}
 	if (!last || !there || live_walk(&live, reads, ahead) < 0)
 		return wload_fail(err, ENOMEM, "no memory to follow %zu parameters", n);
-	if (!checked_add(live.most, backlog_bytes, &sum) ||
-	    !checked_add(sum, largest_param(plan, release), &sum) || sum > all)
+	more = release == PARAM_KEPT
+		       ? param_memory_all(plan)
+		       : largest_param(plan, release, false) + largest_param(plan, release, true);
+	if (!checked_add(live.most, backlog_bytes, &sum) || !checked_add(sum, more, &sum) ||
+	    sum > all)
 		sum = all;
 	if (release == PARAM_GRANULES)
 		sum += (ahead + 1) * (reads->batch_bytes + DEVICE_GRANULE_BYTES);
@@ -268,11 +301,14 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 					.lock = PTHREAD_MUTEX_INITIALIZER};
 	memory->bases = calloc(n ? n : 1, sizeof(*memory->bases));
 	memory->there = calloc(n ? n : 1, sizeof(*memory->there));
+	memory->stagings = calloc(n ? n : 1, sizeof(*memory->stagings));
+	memory->staged = calloc(n ? n : 1, sizeof(*memory->staged));
 	if (release == PARAM_GRANULES)
 		memory->arrived = calloc(n ? n : 1, sizeof(struct arrived *));
 	if (release == PARAM_APART)
 		memory->sizes = calloc(n ? n : 1, sizeof(*memory->sizes));
-	if (!memory->bases || !memory->there || (release == PARAM_GRANULES && !memory->arrived) ||
+	if (!memory->bases || !memory->there || !memory->stagings || !memory->staged ||
+	    (release == PARAM_GRANULES && !memory->arrived) ||
 	    (release == PARAM_APART && !memory->sizes))
 		return wload_fail(err, ENOMEM, "no memory for %zu parameters", n);
 	if (release == PARAM_APART)
@@ -280,7 +316,44 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 	return release == PARAM_KEPT ? open_pooled(memory, err) : 0;
 }
 
+static int get_staging(struct param_memory *memory, uint32_t param, void **ret_base,
+		       struct wload_error *err)
+{
+	if (!atomic_load_explicit(&memory->staged[param], memory_order_acquire)) {
+		LOCK_SCOPE(&memory->lock);
+
+		if (!atomic_load(&memory->staged[param])) {
+			int r = memory->device->ops->alloc(
+				memory->device, wload_plan_param(memory->plan, param)->staged_bytes,
+				true, &memory->stagings[param], err);
+
+			if (r < 0)
+				return r;
+			atomic_store_explicit(&memory->staged[param], 1, memory_order_release);
+		}
+	}
+	*ret_base = memory->stagings[param];
+	return 0;
+}
+
 int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
+		     struct wload_error *err)
+{
+	return is_staged(memory->plan, param) ? get_staging(memory, param, ret_base, err)
+					      : param_memory_own(memory, param, ret_base, err);
+}
+
+void param_memory_unstage(struct param_memory *memory, uint32_t param)
+{
+	if (!atomic_load(&memory->staged[param]))
+		return;
+	memory->device->ops->free(memory->device, memory->stagings[param],
+				  wload_plan_param(memory->plan, param)->staged_bytes, true);
+	memory->stagings[param] = NULL;
+	atomic_store(&memory->staged[param], 0);
+}
+
+int param_memory_own(struct param_memory *memory, uint32_t param, void **ret_base,
 		     struct wload_error *err)
 {
 	if (!atomic_load_explicit(&memory->there[param], memory_order_acquire)) {
@@ -323,7 +396,8 @@ void param_memory_arrived(struct param_memory *memory, uint32_t param, uint64_t 
 
 bool param_memory_joined(const struct param_memory *memory, uint32_t a, uint32_t b)
 {
-	if (memory->release != PARAM_KEPT || b != a + 1)
+	if (memory->release != PARAM_KEPT || b != a + 1 || is_staged(memory->plan, a) ||
+	    is_staged(memory->plan, b))
 		return false;
 	for (size_t i = 0; i < memory->arena_count; i++)
 		if (memory->arenas[i].base == memory->bases[b])
@@ -353,10 +427,17 @@ void param_memory_drop(struct param_memory *memory, uint32_t param)
 				  false);
 }
 
+void param_memory_unstage_all(struct param_memory *memory)
+{
+	for (uint32_t p = 0; memory->staged && memory->stagings && p < memory->count; p++)
+		param_memory_unstage(memory, p);
+}
+
 void param_memory_close(struct param_memory *memory)
 {
 	if (!memory->device)
 		return;
+	param_memory_unstage_all(memory);
 	for (uint32_t p = 0; memory->there && memory->bases && p < memory->count; p++) {
 		param_memory_release(memory, p);
 		param_memory_drop(memory, p);
@@ -365,6 +446,8 @@ void param_memory_close(struct param_memory *memory)
 	free(memory->arenas);
 	free(memory->bases);
 	free(memory->there);
+	free(memory->stagings);
+	free(memory->staged);
 	free(memory->arrived);
 	free(memory->sizes);
 	*memory = (struct param_memory){0};

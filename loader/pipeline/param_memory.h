@@ -9,7 +9,10 @@
  * and so on. Kept apart, it is asked for each parameter, so that one can go before the others. With
  * release each parameter has memory of its own, from when its first byte is to be placed until it
  * is complete; a module is freed parameter by parameter. Where nobody looks at a complete one, and
- * the device can, a large one is freed granule by granule while it arrives. */
+ * the device can, a large one is freed granule by granule while it arrives.
+ *
+ * One that has steps is placed in a staging area, which is there from its first byte until its
+ * steps were run; with release it has its own memory from then on only. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -49,6 +52,8 @@ struct param_memory {
 	void **bases;		/* of each parameter; with release under lock until it is there */
 	_Atomic uint8_t *there; /* bases[i] may be read */
 	uint64_t *sizes;	/* with PARAM_APART, bytes of each; outlives the plan */
+	void **stagings;	/* the same of the staging areas */
+	_Atomic uint8_t *staged;
 	struct arrived *
 		*arrived; /* with PARAM_GRANULES, of large ones; NULL elsewhere; under lock */
 	struct param_arena *arenas;
@@ -74,11 +79,13 @@ uint64_t param_memory_all(const struct wload_plan *plan);
 int param_memory_fits(struct device *device, uint64_t bytes, uint64_t staging_bytes,
 		      struct wload_error *err);
 
-/* How many bytes of parameters are there at once with release, at most:
+/* How many bytes of parameters are there at once, at most; without release all of them, and of
+ * staging areas what this says with their bytes. With release:
  *
  *   in the order of reads, those of which a byte was placed and a byte is missing, each kept for
  *   `ahead` batches more than in that order, for readers finish batches out of it
  * + what may wait for the finisher (backlog_bytes), and one more, which it works on
+ * + one whose steps are being run, beside its staging area
  *
  * never more than all. A reader that falls behind by more than its share can exceed it: then the
  * device refuses, and the load fails with what arrived consumed. Pure.
@@ -108,9 +115,20 @@ int param_memory_open(struct param_memory *memory, struct device *device,
 		      const struct wload_plan *plan, enum param_release release,
 		      struct wload_error *err);
 
-/* The base of a parameter, allocated if need be. Any thread. */
+/* Where a parameter's sources are placed, allocated if need be: its own base, or with steps that of
+ * its staging area. Any thread. */
 int param_memory_get(struct param_memory *memory, uint32_t param, void **ret_base,
 		     struct wload_error *err);
+
+/* The base of a parameter itself, allocated if need be. Any thread. */
+int param_memory_own(struct param_memory *memory, uint32_t param, void **ret_base,
+		     struct wload_error *err);
+
+/* Frees a staging area: the steps were run. */
+void param_memory_unstage(struct param_memory *memory, uint32_t param);
+
+/* Frees all staging areas, of a load that failed midway: while there is a plan. */
+void param_memory_unstage_all(struct param_memory *memory);
 
 /* Bytes of a parameter were placed: frees what is complete and may go. Before they are counted:
  * whoever counts the last ones may free the parameter. Any thread. */

@@ -86,11 +86,10 @@ static int scatter_batch(struct reader *r, struct wload_error *err)
 {
 	int code = r->next.rows > 1 ? scatter_rows(r, err) : scatter_run(r, err);
 
-	if (code == 0) {
-		count_read(r->run, &r->next, WAY_CACHED);
-		run_arrived(r->run, &r->next);
-	}
-	return code;
+	if (code < 0)
+		return code;
+	count_read(r->run, &r->next, WAY_CACHED);
+	return run_arrived(r->run, r->queue, &r->next, err);
 }
 
 /* Waits for the oldest slot's copies. */
@@ -99,9 +98,7 @@ static int retire(struct reader *r, struct wload_error *err)
 	unsigned int slot = slots_retire(&r->slots);
 	int code = r->run->device->ops->wait(r->queue, slot, err);
 
-	if (code == 0)
-		run_arrived(r->run, &r->batches[slot]);
-	return code;
+	return code < 0 ? code : run_arrived(r->run, r->queue, &r->batches[slot], err);
 }
 
 static uint8_t *slot_base(const struct reader *r, unsigned int slot)

@@ -32,11 +32,12 @@ static void monotonic_cond(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-/* Parameters without a byte are complete from the start. */
+/* Parameters without a byte to wait for are complete from the start. */
 static void count_params(struct run *run)
 {
 	for (uint32_t p = 0; p < wload_plan_count(run->plan); p++) {
-		uint64_t bytes = wload_plan_param(run->plan, p)->bytes;
+		const struct wload_param *param = wload_plan_param(run->plan, p);
+		uint64_t bytes = param->step_count ? param->source_bytes : param->bytes;
 
 		atomic_init(&run->left[p], bytes);
 		if (bytes == 0)
@@ -50,6 +51,7 @@ int run_init(struct run *run, struct wload_error *err)
 
 	run->walk = reads_walk(run->reads);
 	pthread_mutex_init(&run->walk_lock, NULL);
+	pthread_mutex_init(&run->make_lock, NULL);
 	pthread_mutex_init(&run->lock, NULL);
 	monotonic_cond(&run->work);
 	monotonic_cond(&run->room);
@@ -65,6 +67,7 @@ int run_init(struct run *run, struct wload_error *err)
 void run_destroy(struct run *run)
 {
 	pthread_mutex_destroy(&run->walk_lock);
+	pthread_mutex_destroy(&run->make_lock);
 	pthread_mutex_destroy(&run->lock);
 	pthread_cond_destroy(&run->work);
 	pthread_cond_destroy(&run->room);
@@ -92,8 +95,32 @@ static void wait_for_room(struct run *run)
 {
 	LOCK_SCOPE(&run->lock);
 
+	while (run->backlog_bytes + run->arrived_bytes > run->backlog_max &&
+	       !atomic_load(&run->stopped))
+		pthread_cond_wait(&run->room, &run->lock);
+}
+
+void run_make_begin(struct run *run, uint64_t bytes)
+{
+	LOCK_SCOPE(&run->lock);
+
+	run->arrived_bytes += bytes;
+}
+
+void run_make_wait(struct run *run)
+{
+	LOCK_SCOPE(&run->lock);
+
 	while (run->backlog_bytes > run->backlog_max && !atomic_load(&run->stopped))
 		pthread_cond_wait(&run->room, &run->lock);
+}
+
+void run_make_end(struct run *run, uint64_t bytes)
+{
+	LOCK_SCOPE(&run->lock);
+
+	run->arrived_bytes -= bytes;
+	pthread_cond_broadcast(&run->room);
 }
 
 int run_next(struct run *run, struct reads_batch *batch, struct wload_error *err)
@@ -118,21 +145,26 @@ static void param_complete(struct run *run, uint32_t param)
 	pthread_cond_signal(&run->work);
 }
 
-void run_arrived(struct run *run, const struct reads_batch *batch)
+int run_arrived(struct run *run, struct device_queue *queue, const struct reads_batch *batch,
+		struct wload_error *err)
 {
-	uint64_t placed = 0;
-
 	for (size_t i = 0; i < batch->place_count; i++) {
 		const struct reads_place *place = &batch->places[i];
+		int r = 0;
 
 		param_memory_arrived(run->memory, place->param, place->dst_offset, place->bytes);
+		atomic_fetch_add_explicit(&run->bytes_placed, place->bytes, memory_order_relaxed);
 		/* acq_rel: whoever sees 0 also sees what all the others placed */
 		if (atomic_fetch_sub_explicit(&run->left[place->param], place->bytes,
-					      memory_order_acq_rel) == place->bytes)
-			param_complete(run, place->param);
-		placed += place->bytes;
+					      memory_order_acq_rel) != place->bytes)
+			continue;
+		if (wload_plan_param(run->plan, place->param)->step_count)
+			r = make_param(run, queue, place->param, err);
+		if (r < 0)
+			return r;
+		param_complete(run, place->param);
 	}
-	atomic_fetch_add_explicit(&run->bytes_placed, placed, memory_order_relaxed);
+	return 0;
 }
 
 void run_reader_done(struct run *run)

@@ -11,8 +11,9 @@
  *       +---- wait while too much is unfinished <--------- free it (release)
  *                                                          (the last ones: load.c, at the end)
  *
- * A parameter is complete when as many bytes arrived as it has. Whoever counts the last one puts it
- * on the finisher's list. The first failure stops everyone; later ones are not heard. */
+ * A parameter is complete when as many bytes arrived as its sources have. Whoever counts the last
+ * one runs its steps, if it has any (make.c), and puts it on the finisher's list. The first failure
+ * stops everyone; later ones are not heard. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -65,6 +66,8 @@ struct run {
 	pthread_mutex_t walk_lock;
 	struct reads_walk walk; /* under walk_lock */
 
+	pthread_mutex_t make_lock; /* with release: held while steps are run */
+
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* the list of complete parameters grew, or readers are done */
 	pthread_cond_t room; /* the backlog shrank */
@@ -74,6 +77,7 @@ struct run {
 	uint32_t *ready; /* complete parameters, in the order they became so */
 	size_t ready_taken, ready_count;
 	uint64_t backlog_bytes;
+	uint64_t arrived_bytes; /* staged, of parameters whose steps are still to be run */
 	unsigned int readers_left;
 	bool finished;
 	int result; /* the first failure */
@@ -96,8 +100,20 @@ void run_fail(struct run *run, int code, const struct wload_error *err);
  * Returns 1, 0 when there is none or on a stop, or -ENOMEM. */
 int run_next(struct run *run, struct reads_batch *batch, struct wload_error *err);
 
-/* Readers: all bytes of a batch are on the device. */
-void run_arrived(struct run *run, const struct reads_batch *batch);
+/* Readers: all bytes of a batch are on the device. Runs the steps of parameters that are complete
+ * now, in the reader's queue.
+ *
+ * Returns 0, or what the device or the steps said. */
+int run_arrived(struct run *run, struct device_queue *queue, const struct reads_batch *batch,
+		struct wload_error *err);
+
+/* All sources of a parameter that has steps have arrived, in bytes: readers take that into account
+ * until it is made. */
+void run_make_begin(struct run *run, uint64_t bytes);
+void run_make_end(struct run *run, uint64_t bytes);
+
+/* Waits until the finisher has little left. */
+void run_make_wait(struct run *run);
 
 /* Readers: this one ends. */
 void run_reader_done(struct run *run);
@@ -123,6 +139,10 @@ void run_finisher_done(struct run *run);
 bool run_wait(struct run *run, uint64_t deadline_ns);
 
 uint64_t run_now_ns(void);
+
+/* Runs a parameter's steps (make.c). Returns as run_arrived() does. */
+int make_param(struct run *run, struct device_queue *queue, uint32_t param,
+	       struct wload_error *err);
 
 /* The threads' work; each returns after it told the run. */
 void *reader_thread(void *run);

@@ -8,6 +8,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/param_memory.h"
+#include "loader/plan/lay.h"
 #include "plan_of.h"
 #include "tap.h"
 
@@ -77,6 +78,37 @@ static void check_fits(struct tap *tap, const struct fits_row *row)
 	   "fits: %s %s", row->name, err.text);
 }
 
+/* Parameters of 256 bytes that are made of 512, which arrive in batches of 128 bytes of 256. */
+static void check_staged(struct tap *tap, struct wload_plan *plan, const struct reads *reads)
+{
+	static const struct {
+		const char *name;
+		enum param_release release;
+		size_t ahead;
+		uint64_t want; /* times 256 */
+	} staged_rows[] = {
+		{"kept: all, and the one that arrives", PARAM_KEPT, 0, 8 + 2},
+		{"kept: the next ones arrive beside it", PARAM_KEPT, 2, 8 + 4},
+		{"released: one arrives, one is made, one is seen to", PARAM_WHOLE, 0, 2 + 1 + 1},
+		{"released: all arrive at once", PARAM_WHOLE, 100, 16 + 1 + 1},
+	};
+	static const struct wload_step step = {.kind = WLOAD_STEP_MOVE};
+
+	for (uint32_t p = 0; p < 8; p++) {
+		plan->params[p].steps = &step;
+		plan->params[p].step_count = 1;
+		plan->params[p].staged_bytes = 512;
+	}
+	for (size_t i = 0; i < COUNT(staged_rows); i++) {
+		uint64_t bytes = 0;
+
+		(void)param_memory_live(plan, reads, staged_rows[i].ahead, 0,
+					staged_rows[i].release, &bytes, NULL);
+		ok(tap, bytes == staged_rows[i].want * 256, "staged: %s (%ju)", staged_rows[i].name,
+		   (uintmax_t)bytes);
+	}
+}
+
 static void check_live(struct tap *tap)
 {
 	static const struct plan_of_tensor tensors[8] = {
@@ -103,6 +135,7 @@ static void check_live(struct tap *tap)
 					&bytes, &err);
 		ok(tap, bytes == row->want * 256, "live: %s (%ju)", row->name, (uintmax_t)bytes);
 	}
+	check_staged(tap, made.plan, &reads);
 	reads_free(&reads);
 	plan_of_free(&made);
 }

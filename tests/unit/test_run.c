@@ -11,6 +11,7 @@
 #include "loader/pipeline/fetch.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/verify.h"
+#include "staged_plan.h"
 #include "tap.h"
 
 #define COPIES_MAX 65536 /* one a row, at most */
@@ -144,13 +145,46 @@ static int forgetful_copy(struct device_queue *queue, void *dst, const void *bas
 	return r;
 }
 
-enum device_fault { LAZY, LOSSY, FORGETFUL, NO_COPY, NO_QUEUE, NO_MEMORY, NO_WAIT, FAULTS };
+/* Steps whose result is not right, of all but the shortest parameters. */
+static int wrong_transform(struct device_queue *queue, const struct wload_param *param,
+			   const void *staged, void *base, struct wload_error *err)
+{
+	int r = device_host.transform(queue, param, staged, base, err);
+
+	if (param->bytes > 1000000)
+		((uint8_t *)base)[1000001] ^= 0x10;
+	return r;
+}
+
+static int failing_transform(struct device_queue *queue, const struct wload_param *param,
+			     const void *staged, void *base, struct wload_error *err)
+{
+	(void)queue;
+	(void)staged;
+	(void)base;
+	return wload_fail(err, EBADMSG, "parameter '%s': values that must be equal are not",
+			  param->name);
+}
+
+enum device_fault {
+	LAZY,
+	LOSSY,
+	FORGETFUL,
+	NO_COPY,
+	NO_QUEUE,
+	NO_MEMORY,
+	WRONG,
+	NO_TRANSFORM,
+	NO_FAULT,
+	NO_WAIT,
+	FAULTS
+};
 
 static struct device_ops faulty_ops(enum device_fault fault, bool slow)
 {
 	struct device_ops ops = device_host;
 
-	ops.addressable = false;
+	ops.addressable = fault == NO_FAULT;
 	ops.slow_copies = slow;
 	switch (fault) {
 	case LAZY:
@@ -176,6 +210,14 @@ static struct device_ops faulty_ops(enum device_fault fault, bool slow)
 	case NO_MEMORY:
 		ops.alloc = failing_alloc;
 		break;
+	case WRONG:
+		ops.transform = wrong_transform;
+		break;
+	case NO_TRANSFORM:
+		ops.transform = failing_transform;
+		break;
+	case NO_FAULT:
+		break;
 	default:
 		ops.wait = failing_wait;
 		break;
@@ -192,36 +234,56 @@ static const struct row {
 	int want;
 	const char *words; /* that the error holds */
 	bool rank;	   /* the plan of rank 1 of 2, with a piece of each row of some tensors */
+	bool steps;	   /* matrices are made by steps */
 } rows[] = {
-	{"copies that are late", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", false},
-	{"copies that are late, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, "", false},
-	{"copies that are late, released", LAZY, true, false, WLOAD_IO_AUTO, false, 0, "", false},
-	{"copies that are late, put together", LAZY, false, true, WLOAD_IO_AUTO, true, 0, "",
+	{"copies that are late", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", false, false},
+	{"copies that are late, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, "", false,
 	 false},
-	{"past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, false, 0, "", false},
+	{"copies that are late, released", LAZY, true, false, WLOAD_IO_AUTO, false, 0, "", false,
+	 false},
+	{"copies that are late, put together", LAZY, false, true, WLOAD_IO_AUTO, true, 0, "", false,
+	 false},
+	{"past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, false, 0, "", false, false},
 	{"past the page cache, put together", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, "",
-	 false},
-	{"put together, released", LAZY, true, true, WLOAD_IO_DIRECT, true, 0, "", false},
+	 false, false},
+	{"put together, released", LAZY, true, true, WLOAD_IO_DIRECT, true, 0, "", false, false},
 	{"a bit that is lost", LOSSY, false, true, WLOAD_IO_AUTO, false, -EBADMSG, "byte 777",
-	 false},
+	 false, false},
 	{"a bit that is lost, released", LOSSY, true, true, WLOAD_IO_AUTO, false, -EBADMSG,
-	 "byte 777", false},
-	{"copies that fail", NO_COPY, false, false, WLOAD_IO_AUTO, false, -EIO, "fell off", false},
+	 "byte 777", false, false},
+	{"copies that fail", NO_COPY, false, false, WLOAD_IO_AUTO, false, -EIO, "fell off", false,
+	 false},
 	{"copies that fail, released", NO_COPY, true, true, WLOAD_IO_AUTO, false, -EIO, "fell off",
-	 false},
-	{"no queue", NO_QUEUE, false, true, WLOAD_IO_AUTO, false, -EIO, "no queue", false},
+	 false, false},
+	{"no queue", NO_QUEUE, false, true, WLOAD_IO_AUTO, false, -EIO, "no queue", false, false},
 	{"memory that runs out", NO_MEMORY, true, false, WLOAD_IO_AUTO, false, -ENOMEM, "bytes",
+	 false, false},
+	{"marks that fail", NO_WAIT, false, true, WLOAD_IO_AUTO, false, -EIO, "never came", false,
 	 false},
-	{"marks that fail", NO_WAIT, false, true, WLOAD_IO_AUTO, false, -EIO, "never came", false},
-	{"one rank of two", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", true},
+	{"one rank of two", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", true, false},
 	{"one rank of two, past the page cache", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, "",
-	 true},
+	 true, false},
 	{"one rank of two, nothing lost", FORGETFUL, false, false, WLOAD_IO_AUTO, false, 0, "",
-	 true},
+	 true, false},
 	{"a bit that is lost of a piece of a row", FORGETFUL, false, true, WLOAD_IO_AUTO, false,
 	 -EBADMSG,
 	 /* piece 12 of 64 bytes, the second half of each 128 */
-	 "mlp.down_proj.weight' differs at byte 1609", true},
+	 "mlp.down_proj.weight' differs at byte 1609", true, false},
+	{"steps", LAZY, false, false, WLOAD_IO_AUTO, false, 0, "", false, true},
+	{"steps, verified", LAZY, false, true, WLOAD_IO_AUTO, false, 0, "", false, true},
+	{"steps, put together", LAZY, false, true, WLOAD_IO_DIRECT, true, 0, "", false, true},
+	{"steps, released", LAZY, true, true, WLOAD_IO_AUTO, false, 0, "", false, true},
+	{"steps, read to where they belong", NO_FAULT, false, true, WLOAD_IO_BUFFERED, false, 0, "",
+	 false, true},
+	{"steps, one rank of two", LAZY, false, true, WLOAD_IO_AUTO, false, 0, "", true, true},
+	{"steps whose result is wrong", WRONG, false, true, WLOAD_IO_AUTO, false, -EBADMSG,
+	 "differs at byte 1000001: ", false, true},
+	{"steps that fail", NO_TRANSFORM, false, false, WLOAD_IO_AUTO, false, -EBADMSG,
+	 "must be equal", false, true},
+	{"steps that fail, released", NO_TRANSFORM, true, false, WLOAD_IO_AUTO, false, -EBADMSG,
+	 "must be equal", false, true},
+	{"no memory to stage in", NO_MEMORY, true, false, WLOAD_IO_AUTO, false, -ENOMEM, "bytes",
+	 false, true},
 };
 
 static void run_threads(struct run *run)
@@ -261,6 +323,8 @@ static bool matches(const struct run *run, const struct llama *llama, uint32_t p
 	const struct wload_param *param = wload_plan_param(run->plan, p);
 	const uint8_t *bytes = run->memory->bases[p];
 
+	if (param->step_count)
+		return staged_matches(run->inv, param, bytes);
 	if (wload_plan_tp(run->plan) > 1)
 		return parts_match(run, param, bytes);
 	return llama_matches(param->name, bytes, param->bytes, llama->scale);
@@ -351,21 +415,34 @@ static void check_row(struct tap *tap, const struct row *row, const struct wload
 	reads_free(&reads);
 }
 
-static int make_plans(const struct wload_checkpoint *ckpt, struct wload_plan **ret_all,
-		      struct wload_plan **ret_rank, struct wload_error *err)
+/* All of it and rank 1 of 2, each without steps and with. */
+struct plans {
+	struct wload_plan *made[2][2];
+	struct wload_step *steps[2];
+};
+
+static int make_plans(const struct wload_checkpoint *ckpt, struct plans *plans,
+		      struct wload_error *err)
 {
 	static const char config[] = "{\"model_type\": \"llama\", \"num_attention_heads\": 8, "
 				     "\"num_key_value_heads\": 2}";
 	const struct wload_inventory *inv = wload_checkpoint_inventory(ckpt);
 	const struct wload_plan_options second = {.tp = 2, .rank = 1};
-	int r = wload_plan_build(inv, config, NULL, ret_all, err);
+	int r = 0;
 
-	return r < 0 ? r : wload_plan_build(inv, config, &second, ret_rank, err);
+	for (int rank = 0; r == 0 && rank < 2; rank++)
+		for (int steps = 0; r == 0 && steps < 2; steps++)
+			r = wload_plan_build(inv, config, rank ? &second : NULL,
+					     &plans->made[rank][steps], err);
+	for (int rank = 0; r == 0 && rank < 2; rank++)
+		if (staged_plan(plans->made[rank][1], &plans->steps[rank]) < 4 * LLAMA_LAYERS)
+			r = -1;
+	return r;
 }
 
 int main(void)
 {
-	struct wload_plan *plan = NULL, *rank_plan = NULL;
+	struct plans plans = {0};
 	struct wload_checkpoint *ckpt = NULL;
 	struct wload_error err = {0};
 	struct tap tap = {0};
@@ -374,12 +451,16 @@ int main(void)
 	if (ok(&tap,
 	       llama_make(&llama, 40) == 0 &&
 		       wload_checkpoint_open(llama.folder, NULL, NULL, &ckpt, &err) == 0 &&
-		       make_plans(ckpt, &plan, &rank_plan, &err) == 0,
+		       make_plans(ckpt, &plans, &err) == 0,
 	       "a checkpoint %s", err.text))
 		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-			check_row(&tap, &rows[i], ckpt, rows[i].rank ? rank_plan : plan, &llama);
-	wload_plan_free(plan);
-	wload_plan_free(rank_plan);
+			check_row(&tap, &rows[i], ckpt, plans.made[rows[i].rank][rows[i].steps],
+				  &llama);
+	for (int rank = 0; rank < 2; rank++) {
+		wload_plan_free(plans.made[rank][0]);
+		wload_plan_free(plans.made[rank][1]);
+		free(plans.steps[rank]);
+	}
 	wload_checkpoint_close(ckpt);
 	llama_remove(&llama);
 	return tap_done(&tap);
