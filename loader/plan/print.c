@@ -125,10 +125,23 @@ static void put_source(FILE *out, const struct wload_inventory *inv, const struc
 	putc('\n', out);
 }
 
+/* The names of a parameter's transforms, each once. */
+static void put_transforms(FILE *out, const struct wload_param *p)
+{
+	uint32_t seen;
+
+	for (uint32_t i = 0; i < p->step_count; i++) {
+		for (seen = 0; strcmp(p->steps[seen].name, p->steps[i].name) != 0;)
+			seen++;
+		if (seen == i)
+			fprintf(out, "%s%s", i ? ", " : "  ", p->steps[i].name);
+	}
+}
+
 static void put_param(FILE *out, const struct wload_inventory *inv, const struct wload_param *p,
 		      struct widths w)
 {
-	bool obvious = p->source_count == 1 && is_whole(inv, p->sources);
+	bool obvious = p->source_count == 1 && !p->step_count && is_whole(inv, p->sources);
 	uint32_t shown = p->source_count > SOURCES_MAX ? SOURCES_SHOWN : p->source_count, i;
 	int pad;
 
@@ -136,7 +149,9 @@ static void put_param(FILE *out, const struct wload_inventory *inv, const struct
 	fprintf(out, "  %-11s  ", wload_dtype_describe(p->dtype)->name);
 	for (pad = w.shape - put_shape(out, p); pad > 0; pad--)
 		putc(' ', out);
-	fprintf(out, "  %15" PRIu64 "\n", p->bytes);
+	fprintf(out, "  %15" PRIu64, p->bytes);
+	put_transforms(out, p);
+	putc('\n', out);
 	for (i = 0; !obvious && i < shown; i++)
 		put_source(out, inv, &p->sources[i], w);
 	if (!obvious && shown < p->source_count)

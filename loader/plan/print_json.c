@@ -7,6 +7,7 @@
 
 #include "loader/plan/print.h"
 #include "loader/plan/print_count.h"
+#include "loader/plan/step.h"
 
 /* RFC 8259 section 7; C0 80 is tensor.h's spelling of NUL. */
 static void put_string(FILE *out, const char *text)
@@ -39,6 +40,44 @@ static void put_source(FILE *out, const struct wload_inventory *inv, const struc
 		s->src_offset, s->rows, s->src_stride, s->dst_offset, s->bytes);
 }
 
+static void put_list(FILE *out, const char *name, const uint64_t list[WLOAD_STEP_DIMS])
+{
+	fprintf(out, ", \"%s\": [", name);
+	for (unsigned int i = 0; i < WLOAD_STEP_DIMS; i++)
+		fprintf(out, "%s%" PRIu64, i ? ", " : "", list[i]);
+	putc(']', out);
+}
+
+static void put_step(FILE *out, const struct wload_step *s)
+{
+	fprintf(out,
+		"{\"kind\": \"%s\", \"name\": \"%s\", \"from\": \"%s\", \"to\": \"%s\", "
+		"\"scale_dtype\": \"%s\", \"in\": %" PRIu64 ", \"scale\": %" PRIu64
+		", \"scale_2\": %" PRIu64 ", \"all_scale_2\": %" PRIu64 ", \"out\": %" PRIu64,
+		step_kind_name(s->kind), s->name, wload_dtype_describe(s->from)->name,
+		wload_dtype_describe(s->to)->name, wload_dtype_describe(s->scale_dtype)->name,
+		s->in, s->scale, s->scale_2, s->all_scale_2, s->out);
+	put_list(out, "begin", s->begin);
+	put_list(out, "size", s->size);
+	put_list(out, "in_stride", s->in_stride);
+	put_list(out, "out_stride", s->out_stride);
+	put_list(out, "block", s->block);
+	put_list(out, "scale_stride", s->scale_stride);
+	fprintf(out, ", \"reduce\": %" PRIu64 ", \"reduce_stride\": %" PRIu64 "}", s->reduce,
+		s->reduce_stride);
+}
+
+static void put_steps(FILE *out, const struct wload_param *p)
+{
+	fprintf(out, ", \"staged_bytes\": %" PRIu64 ", \"zeroed\": %s, \"steps\": [",
+		p->staged_bytes, p->zeroed ? "true" : "false");
+	for (uint32_t i = 0; i < p->step_count; i++) {
+		fputs(i ? ", " : "", out);
+		put_step(out, &p->steps[i]);
+	}
+	putc(']', out);
+}
+
 static void put_param(FILE *out, const struct wload_inventory *inv, const struct wload_param *p)
 {
 	uint32_t i;
@@ -53,7 +92,10 @@ static void put_param(FILE *out, const struct wload_inventory *inv, const struct
 		fputs(i ? ", " : "", out);
 		put_source(out, inv, &p->sources[i]);
 	}
-	fputs("]}", out);
+	putc(']', out);
+	if (p->step_count)
+		put_steps(out, p);
+	putc('}', out);
 }
 
 static void put_unused(FILE *out, const struct wload_inventory *inv, const struct wload_plan *plan)
