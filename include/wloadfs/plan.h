@@ -171,7 +171,12 @@ enum wload_layout {
 /* "trtllm", "vllm"; NULL past the last. */
 WLOAD_API const char *wload_layout_name(enum wload_layout layout);
 
-/* Which parameters there are. */
+/* Which parameters there are.
+ *
+ * With WLOAD_NAMES_HF nothing is joined: each tensor is a parameter of its own name, data type and
+ * order of elements. A rank has of it what it has of the logical parts that it holds: of a packed
+ * module each part's share, of experts those that it has, cut along what their stack is. Tied
+ * tensors are left out as ever. */
 enum wload_names {
 	WLOAD_NAMES_FUSED, /* those that the rules make */
 	WLOAD_NAMES_HF,	   /* the checkpoint's own tensors, each the rank's part of it */
@@ -211,7 +216,7 @@ struct wload_plan_options {
  * Returns 0, or
  *   -EBADMSG     config.json is not a JSON object
  *   -EINVAL      rank is not below tp; ep does not divide tp, or a stack's experts; there is no
- *                such layout; or a dimension can't be split for tp ranks (heads that tp does not
+ *                such layout, or names; or a dimension can't be split for tp ranks (heads that tp does not
  *                divide, shares that are no whole blocks of a scale, parts of a joined parameter
  *                that are not split alike)
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say

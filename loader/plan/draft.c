@@ -75,7 +75,7 @@ uint32_t draft_tensor(const struct draft *draft, uint32_t part)
 int draft_join(struct draft *draft, const struct draft_join *join, const uint32_t *parts,
 	       struct wload_error *err)
 {
-	size_t count = (size_t)join->parts * (join->experts ? join->experts : 1), i;
+	size_t count = (size_t)join->parts * draft_join_experts(join), i;
 	uint32_t *owner;
 
 	if (draft->part_count + count > UINT32_MAX)
@@ -89,9 +89,10 @@ int draft_join(struct draft *draft, const struct draft_join *join, const uint32_
 	draft->joins[draft->join_count].first_part = (uint32_t)draft->part_count;
 	for (i = 0; i < count; i++) {
 		owner = &draft->owner[draft_tensor(draft, parts[i])];
-		assert(*owner == DRAFT_FREE || *owner == draft->join_count);
+		assert(*owner != DRAFT_LEFT_OUT);
 		draft->joined += *owner == DRAFT_FREE;
-		*owner = (uint32_t)draft->join_count;
+		if (*owner == DRAFT_FREE)
+			*owner = (uint32_t)draft->join_count;
 		draft->parts[draft->part_count++] = parts[i];
 	}
 	draft->join_count++;

@@ -5,8 +5,8 @@
 /* What becomes of each tensor, while the rules are applied one after the other.
  *
  * Every tensor starts free. A rule may claim free tensors: to leave them out, or to join them, or
- * parts of them, into one parameter. What is still free at the end is a parameter of its own. No
- * tensor is claimed twice, so whatever the rules say, the plan uses each tensor once or not at all.
+ * parts of them, into one parameter. What is still free at the end is a parameter of its own. What
+ * has an owner may be a part of other parameters too, where a rule of "also" says so.
  *
  * A part is a number: a tensor's index, or, from the count of tensors on, a view, which stands for
  * some rows of a tensor that holds several parts in one (an already fused qkv_proj):
@@ -28,6 +28,18 @@ struct draft_view {
 	uint32_t weight;		/* of a scale: the view that it scales; else DRAFT_FREE */
 	uint64_t count;			/* of pieces, at least 1 */
 	uint64_t offset, piece, stride; /* bytes */
+
+	/* Where that would be pieces too small to place, or columns, steps make the part:
+	 *
+	 *   element [i, j]   offset + (i * of + at) * row + j * width
+	 *   transposed       offset + (i * of + at) * width + j * row
+	 *
+	 * in bytes; `at` is which of the `of` interleaved parts this is, width that of an element.
+	 * count, piece and stride mean nothing then. */
+	bool staged, transposed;
+	bool one_of_all; /* an expert of a tensor that holds them all */
+	uint32_t of, at;
+	uint64_t row;
 };
 
 /* Parts joined end to end along their first dimension; of a stack, those of each expert, and the
@@ -39,7 +51,23 @@ struct draft_join {
 	bool every_rank;     /* each rank has all experts */
 	uint32_t first_part; /* index in draft.parts; they are in order there, by experts */
 	const struct rules_fuse *rule;
+
+	/* It is one tensor by its own name: its parts are all that the rank has of it, and their
+	 * order is the tensor's. `expert` is which of the stack's it is, DRAFT_ALL_EXPERTS where it
+	 * holds them all. */
+	bool own;
+	uint32_t expert;
 };
+
+#define DRAFT_ALL_EXPERTS UINT32_MAX
+
+/* How many experts a join's parts are of, at least 1. */
+static inline uint32_t draft_join_experts(const struct draft_join *join)
+{
+	bool one = !join->experts || (join->own && join->expert != DRAFT_ALL_EXPERTS);
+
+	return one ? 1 : join->experts;
+}
 
 /* Something for the user to know: the first of its kind in words, the rest as a number. */
 struct draft_note {
@@ -51,7 +79,7 @@ struct draft {
 	const struct wload_inventory *inv;
 	uint32_t tensor_count;
 	struct arena *arena;
-	uint32_t *owner;	   /* of each tensor: an index in joins, or one of the above */
+	uint32_t *owner;	   /* of each tensor: the first of its joins, or one of the above */
 	uint32_t left_out, joined; /* how many tensors */
 	struct draft_join *joins;
 	size_t join_count, join_cap;
@@ -86,7 +114,7 @@ struct wload_tensor draft_part(const struct draft *draft, uint32_t part);
 const struct draft_view *draft_view(const struct draft *draft, uint32_t part);
 uint32_t draft_tensor(const struct draft *draft, uint32_t part);
 
-/* Joins parts of free tensors into a parameter, `join->parts` for each expert.
+/* Joins parts of tensors into a parameter, `join->parts` for each expert.
  *
  * join  but for first_part; its rule is borrowed
  *

@@ -20,6 +20,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/plan/fuse.h"
 #include "loader/plan/group.h"
+#include "loader/plan/own.h"
 #include "loader/plan/scale.h"
 
 /* Whether any, and the first that does not, of the modules has a leaf. */
@@ -225,8 +226,9 @@ static int apply_to_group(struct draft *draft, const struct group *g, struct wlo
 }
 
 int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct wload_rules *rules,
-	       const struct config *config, struct wload_error *err)
+	       const struct config *config, enum wload_names names, struct wload_error *err)
 {
+	const struct draft_note note = draft->note;
 	uint32_t count = draft->tensor_count, i;
 	bool *crossed_off CLEANUP_FREE = calloc(count ? count : 1, sizeof(*crossed_off));
 	struct found found;
@@ -244,7 +246,10 @@ int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct 
 			continue;
 		r = group_collect(draft, &find, name, found.stem_len, crossed_off, &group, err);
 		if (r == 0)
-			r = apply_to_group(draft, &group, err);
+			r = names == WLOAD_NAMES_HF ? own_group(draft, &group, err)
+						    : apply_to_group(draft, &group, err);
 	}
+	if (names == WLOAD_NAMES_HF)
+		draft->note = note;
 	return r;
 }

@@ -6,14 +6,15 @@
 #include "loader/plan/draft.h"
 
 /* Joins what a rule of "fuse" or "stack" says; notes every group that it finds and has to leave in
- * its parts.
+ * its parts. With WLOAD_NAMES_HF nothing is joined or noted, and only what one rank has of experts
+ * and packed modules made known (own.h).
  *
  * rules   whose packed modules count
  * config  tells the shares of those
  *
  * Returns 0, -E2BIG when there are 2^32 parts, or -ENOMEM. */
 int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct wload_rules *rules,
-	       const struct config *config, struct wload_error *err);
+	       const struct config *config, enum wload_names names, struct wload_error *err);
 
 /* Leaves out what a tied rule says is stored elsewhere already. tied: the config's flag. */
 void tied_apply(struct draft *draft, const struct rules_tied *rule, bool tied);

@@ -11,8 +11,7 @@
 
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
-#include "loader/plan/lay.h"
-#include "loader/plan/split.h"
+#include "loader/plan/laying.h"
 
 /* Pieces of a view from this size on are sources of their own. Its neighbours fill the gaps between
  * them, so that what is read stays one run of the disk; smaller ones cost more to place than to
@@ -24,19 +23,8 @@ struct turn {
 	uint32_t tensor, join;
 };
 
-/* A plan being laid down. */
-struct laying {
-	struct wload_plan *plan;
-	const struct draft *draft;
-	struct split split;	     /* of all that is no expert */
-	struct split expert_split;   /* of each expert that the rank has */
-	uint32_t expert_rank;	     /* which share of the experts that is */
-	struct wload_source *source; /* the next free one */
-};
-
-/* The experts of a stack that this rank has, or what a plain join stands for: one. */
-static void own_experts(const struct laying *l, const struct draft_join *join, uint32_t *ret_first,
-			uint32_t *ret_count)
+void laying_experts(const struct laying *l, const struct draft_join *join, uint32_t *ret_first,
+		    uint32_t *ret_count)
 {
 	uint32_t ep = join->every_rank ? 1 : l->plan->ep;
 
@@ -44,8 +32,7 @@ static void own_experts(const struct laying *l, const struct draft_join *join, u
 	*ret_first = join->experts && !join->every_rank ? l->expert_rank * *ret_count : 0;
 }
 
-static const uint32_t *parts_of(const struct laying *l, const struct draft_join *join,
-				uint32_t expert)
+const uint32_t *laying_parts(const struct laying *l, const struct draft_join *join, uint32_t expert)
 {
 	return l->draft->parts + join->first_part + (size_t)expert * join->parts;
 }
@@ -101,7 +88,7 @@ static int add_part(struct laying *l, const struct split_part *part, uint32_t id
 	return r;
 }
 
-static uint64_t part_dim(const struct wload_tensor *t, const struct split_part *part, uint32_t dim)
+uint64_t laying_dim(const struct wload_tensor *t, const struct split_part *part, uint32_t dim)
 {
 	return part->cut && part->dim == dim ? part->length : t->shape[dim];
 }
@@ -113,13 +100,39 @@ static int add_rows(const struct split *split, const struct wload_tensor *t,
 		    struct wload_error *err)
 {
 	for (uint32_t i = 1; i < t->rank; i++)
-		if (part_dim(t, part, i) != shape[i])
+		if (laying_dim(t, part, i) != shape[i])
 			return split_fail(split, t->name, EINVAL, err,
 					  "has dimension %" PRIu32 " of %" PRIu64
 					  ", what it is joined to in '%.*s' has %" PRIu64,
-					  i, part_dim(t, part, i), DRAFT_SHOW(param->name),
+					  i, laying_dim(t, part, i), DRAFT_SHOW(param->name),
 					  shape[i]);
-	shape[0] += part_dim(t, part, 0); /* at most the joined rows, which are checked */
+	shape[0] += laying_dim(t, part, 0); /* at most the joined rows, which are checked */
+	return 0;
+}
+
+int laying_cut(const struct laying *l, const struct draft_join *join, uint32_t part,
+	       struct split_part *ret, struct wload_error *err)
+{
+	return join->experts ? split_part_along(&l->expert_split, part, join->rule->along, ret, err)
+			     : split_part(&l->split, part, ret, err);
+}
+
+int laying_keep(struct laying *l, struct wload_param *param, const struct wload_source *sources,
+		size_t count, struct wload_error *err)
+{
+	struct wload_source *kept = arena_take(&l->plan->arena, (count + 1) * sizeof(*kept));
+
+	if (!kept)
+		return wload_fail(err, ENOMEM, "out of memory");
+	if (!checked_add(l->plan->bytes, param->bytes, &l->plan->bytes))
+		return wload_fail(err, E2BIG, "the parameters take over 2^64 bytes");
+	memcpy(kept, sources, count * sizeof(*kept));
+	for (size_t i = 0; i < count; i++) {
+		l->plan->uses[kept[i].tensor] += i == 0 || kept[i - 1].tensor != kept[i].tensor;
+		param->source_bytes += kept[i].bytes;
+	}
+	param->sources = kept;
+	param->source_count = (uint32_t)count;
 	return 0;
 }
 
@@ -136,14 +149,12 @@ static int cut_parts(struct laying *l, const struct draft_join *join, const uint
 	for (uint32_t i = 0; r == 0 && i < join->parts; i++) {
 		struct wload_tensor t = draft_part(l->draft, parts[i]);
 
-		r = join->experts
-			    ? split_part_along(split, parts[i], join->rule->along, &cut[i], err)
-			    : split_part(split, parts[i], &cut[i], err);
+		r = laying_cut(l, join, parts[i], &cut[i], err);
 		if (r < 0)
 			break;
 		if (i == 0)
 			for (uint32_t d = 0; d < t.rank; d++)
-				shape[d] = part_dim(&t, &cut[i], d);
+				shape[d] = laying_dim(&t, &cut[i], d);
 		else if (t.rank)
 			r = add_rows(split, &t, &cut[i], param, shape, err);
 		if (r == 0 && cut[i].rest && i + 1 < join->parts)
@@ -189,7 +200,7 @@ static int check_experts(const struct laying *l, const struct draft_join *join,
 
 static int lay_down_join(struct laying *l, const struct draft_join *join, struct wload_error *err)
 {
-	struct wload_param *param = &l->plan->params[l->plan->count++];
+	struct wload_param *param = &l->plan->params[l->plan->count];
 	struct split_part cut[RULES_PARTS_MAX];
 	uint32_t first, count;
 	uint64_t *shape = NULL;
@@ -197,18 +208,21 @@ static int lay_down_join(struct laying *l, const struct draft_join *join, struct
 
 	if (r < 0)
 		return r;
-	own_experts(l, join, &first, &count);
+	if (join->own)
+		return lay_down_own(l, join, err);
+	l->plan->count++;
+	laying_experts(l, join, &first, &count);
 	*param = (struct wload_param){
 		.name = join->name,
-		.dtype = draft_part(l->draft, parts_of(l, join, first)[0]).dtype,
+		.dtype = draft_part(l->draft, laying_parts(l, join, first)[0]).dtype,
 		.sources = l->source,
 	};
 	r = shape_join(l, join, count, param, &shape, err);
 	if (r == 0)
-		r = cut_parts(l, join, parts_of(l, join, first), param, cut, shape, err);
+		r = cut_parts(l, join, laying_parts(l, join, first), param, cut, shape, err);
 	for (uint32_t e = first; r == 0 && e < first + count; e++)
 		for (uint32_t i = 0; r == 0 && i < join->parts; i++)
-			r = add_part(l, &cut[i], parts_of(l, join, e)[i], param, err);
+			r = add_part(l, &cut[i], laying_parts(l, join, e)[i], param, err);
 	return r;
 }
 
@@ -233,7 +247,7 @@ static int lay_down_tensor(struct laying *l, uint32_t tensor, struct wload_error
 		if (!shape)
 			return wload_fail(err, ENOMEM, "out of memory");
 		for (uint32_t d = 0; d < t.rank; d++)
-			shape[d] = part_dim(&t, &part, d);
+			shape[d] = laying_dim(&t, &part, d);
 		param->shape = shape;
 	}
 	return add_source(l, &part, tensor, param, err);
@@ -256,9 +270,11 @@ static struct turn *order_joins(const struct laying *l)
 	uint32_t first, count;
 
 	for (size_t i = 0; turns && i < draft->join_count; i++) {
-		own_experts(l, &draft->joins[i], &first, &count);
+		laying_experts(l, &draft->joins[i], &first, &count);
+		if (first >= draft_join_experts(&draft->joins[i]))
+			first = 0;
 		turns[i].join = (uint32_t)i;
-		turns[i].tensor = draft_tensor(draft, parts_of(l, &draft->joins[i], first)[0]);
+		turns[i].tensor = draft_tensor(draft, laying_parts(l, &draft->joins[i], first)[0]);
 	}
 	if (turns)
 		qsort(turns, draft->join_count, sizeof(*turns), by_tensor);
@@ -299,9 +315,12 @@ static size_t count_sources(const struct laying *l, const struct draft_join *joi
 	uint32_t first, count;
 	size_t sources = 0;
 
-	own_experts(l, join, &first, &count);
+	if (join->own)
+		return 0;
+	laying_experts(l, join, &first, &count);
 	for (size_t i = 0; i < (size_t)count * join->parts; i++) {
-		const struct draft_view *view = draft_view(l->draft, parts_of(l, join, first)[i]);
+		const struct draft_view *view =
+			draft_view(l->draft, laying_parts(l, join, first)[i]);
 
 		sources += view && view->piece >= LAY_PIECE_BYTES ? view->count : 1;
 	}

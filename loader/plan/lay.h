@@ -19,6 +19,7 @@ struct wload_plan {
 	uint32_t tensor_count, count;
 	uint32_t tp, ep, rank;
 	enum wload_layout layout;
+	enum wload_names names;
 	uint64_t bytes;
 	const char *family;
 	const char *note; /* NULL: nothing to say */

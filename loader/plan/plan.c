@@ -100,6 +100,9 @@ static int check_rank(const struct wload_plan *plan, struct wload_error *err)
 	if (plan->layout >= WLOAD_LAYOUT_COUNT)
 		return wload_fail(err, EINVAL, "layout %u is not below %d", plan->layout,
 				  WLOAD_LAYOUT_COUNT);
+	if (plan->names >= WLOAD_NAMES_COUNT)
+		return wload_fail(err, EINVAL, "names %u is not below %d", plan->names,
+				  WLOAD_NAMES_COUNT);
 	return 0;
 }
 
@@ -124,20 +127,20 @@ static int check_rules(const struct wload_plan *plan, const struct wload_rules *
 }
 
 /* Applies the rules of one kind that are for the layout. */
-static int join(struct draft *draft, const struct rules_fuse *list, size_t count,
-		enum wload_layout layout, const struct wload_rules *rules,
-		const struct config *config, struct wload_error *err)
+static int join(const struct wload_plan *plan, struct draft *draft, const struct rules_fuse *list,
+		size_t count, const struct wload_rules *rules, const struct config *config,
+		struct wload_error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++)
-		if (rules_layout_fits(list[i].layouts, layout))
-			r = fuse_apply(draft, &list[i], rules, config, err);
+		if (rules_layout_fits(list[i].layouts, plan->layout))
+			r = fuse_apply(draft, &list[i], rules, config, plan->names, err);
 	return r;
 }
 
-static int apply_rules(struct draft *draft, const struct wload_rules *rules,
-		       enum wload_layout layout, const struct config *config,
+static int apply_rules(const struct wload_plan *plan, struct draft *draft,
+		       const struct wload_rules *rules, const struct config *config,
 		       struct wload_error *err)
 {
 	const struct rules_tied *tied;
@@ -147,9 +150,10 @@ static int apply_rules(struct draft *draft, const struct wload_rules *rules,
 		tied = &rules->tied[i];
 		tied_apply(draft, tied, config_flag(config, tied->when, tied->fallback));
 	}
-	r = join(draft, rules->fuse, rules->fuse_count, layout, rules, config, err);
-	return r < 0 ? r
-		     : join(draft, rules->stack, rules->stack_count, layout, rules, config, err);
+	if (plan->names == WLOAD_NAMES_HF && plan->tp == 1)
+		return 0; /* every tensor is whole */
+	r = join(plan, draft, rules->fuse, rules->fuse_count, rules, config, err);
+	return r < 0 ? r : join(plan, draft, rules->stack, rules->stack_count, rules, config, err);
 }
 
 static int keep_words(struct wload_plan *plan, const struct draft *draft, const char *family,
@@ -181,7 +185,7 @@ static int build(struct wload_plan *plan, struct draft *draft, const struct conf
 	if (r == 0 && chosen)
 		r = check_rules(plan, chosen, err);
 	if (r == 0 && chosen)
-		r = apply_rules(draft, chosen, plan->layout, config, err);
+		r = apply_rules(plan, draft, chosen, config, err);
 	if (r == 0)
 		r = lay_down(plan, draft, chosen, config, err);
 	if (r == 0)
@@ -207,6 +211,7 @@ int wload_plan_build(const struct wload_inventory *inv, const char *config_text,
 	plan->tp = options->tp ? options->tp : 1;
 	plan->ep = options->ep ? options->ep : 1;
 	plan->layout = options->layout;
+	plan->names = options->names;
 	plan->rank = options->rank;
 	r = check_rank(plan, err);
 	if (r == 0)

@@ -187,6 +187,7 @@ static int cut(const struct split *split, const struct wload_tensor *tensor, uin
 
 	part->cut = true;
 	part->dim = dim;
+	part->start = range.start;
 	part->length = range.length;
 	part->source = (struct wload_source){.rows = 1};
 	if (range.length == 0 || tensor->bytes == 0)
@@ -232,6 +233,43 @@ static int cut_view(const struct split *split, const struct draft_view *view,
 	return 0;
 }
 
+/* The bytes of the tensor that hold what is cut of a staged view. */
+static int cut_staged(const struct split *split, const struct draft_view *view,
+		      const struct split_part *part, struct wload_source *source,
+		      struct wload_error *err)
+{
+	const struct wload_tensor *t = &view->part;
+	uint64_t width = wload_dtype_describe(t->dtype)->bits / 8,
+		 all = t->rank > 1 ? t->shape[1] : 1;
+	uint64_t first[2] = {0, 0}, count[2] = {t->shape[0], all}, pieces, piece;
+
+	if (part->cut) {
+		first[part->dim] = part->start;
+		count[part->dim] = part->length;
+	}
+	if (view->transposed) {
+		pieces = count[1];
+		piece = count[0] * view->of * width;
+		source->src_offset = first[1] * view->row + first[0] * view->of * width;
+	} else {
+		pieces = count[1] == all ? 1 : count[0] * view->of;
+		piece = count[1] == all ? count[0] * view->of * view->row : count[1] * width;
+		source->src_offset = first[0] * view->of * view->row + first[1] * width;
+	}
+	if (pieces > UINT32_MAX)
+		return split_fail(split, t->name, E2BIG, err,
+				  "is %" PRIu64 " pieces, over our limit of 2^32 - 1", pieces);
+	if (pieces > 1 && piece == view->row) { /* that have no gaps */
+		piece *= pieces;
+		pieces = 1;
+	}
+	source->rows = (uint32_t)pieces;
+	source->src_stride = pieces > 1 ? view->row : 0;
+	source->src_offset += view->offset;
+	source->bytes = pieces * piece;
+	return 0;
+}
+
 /* What the rank has of a dimension of a tensor. */
 static int find_range(const struct split *split, const struct wload_tensor *tensor,
 		      const struct along *along, const struct rules_names *head,
@@ -274,7 +312,8 @@ static int split_by(const struct split *split, uint32_t part, const struct along
 	int r = along ? cut_along(split, part, along, head, &made, err) : 0;
 
 	if (r == 0 && view && made.source.bytes)
-		r = cut_view(split, view, &made.source, err);
+		r = view->staged ? cut_staged(split, view, &made, &made.source, err)
+				 : cut_view(split, view, &made.source, err);
 	if (r < 0)
 		return r;
 	made.source.tensor = draft_tensor(split->draft, part);

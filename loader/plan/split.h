@@ -20,11 +20,13 @@ struct split {
 };
 
 struct split_part {
-	bool cut; /* false: the whole tensor; dim and length mean nothing */
+	bool cut; /* false: the whole tensor; dim, start and length mean nothing */
 	uint32_t dim;
-	uint64_t length; /* of that dimension, in the part */
+	uint64_t start, length; /* of that dimension, in the part */
 	uint64_t rest;	 /* cut along 0, a scale: rows of its weight past a whole block */
-	struct wload_source source; /* but for its dst_offset */
+	/* But for its dst_offset. Of a part that is staged (draft.h) the bytes that hold it, with
+	 * those of the parts that it is interleaved with. */
+	struct wload_source source;
 };
 
 /* Works out what the rank has of a part, by the split rule that fits its name, or with `along` in

@@ -5,9 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "loader/base/cleanup.h"
-#include "plan_pieces.h"
-#include "plan_world.h"
+#include "plan_rows.h"
 #include "tap.h"
 
 #define RULES(x) "{\"family\": \"mine\", \"model_types\": [\"m\"], " x "}"
@@ -29,16 +27,6 @@
 	"\"split\": [{\"modules\": [\"g\", \"u\"], \"along\": \"column\"}, {\"modules\": " \
 	"[\"d\"], \"along\": \"row\"}, {\"modules\": [\"q\"], \"along\": \"heads\", "      \
 	"\"head\": [\"nope\", \"rope\"]}]"
-
-struct row {
-	const char *name;
-	const char *rules, *config, *tensors;
-	uint32_t tp, rank, ep;
-	enum wload_layout layout;
-	const char *want; /* a line a parameter; of a refusal part of the message */
-	int code;	  /* of a refusal */
-	const char *note; /* part of it; NULL: none */
-};
 
 #define EXPERTS(n)                                                     \
 	"m.e." #n ".d.weight U8 [2,4]\nm.e." #n ".g.weight U8 [4,2]\n" \
@@ -286,45 +274,6 @@ static const struct row layouts[] = {
 	 "e.weight U8 [2,2] = e.weight@0+4\n", 0, NULL},
 };
 
-static bool as_wanted(const struct row *row, const struct wload_inventory *inv,
-		      const struct wload_plan *plan)
-{
-	const char *note = wload_plan_note(plan), *wrong = pieces_wrong(inv, plan);
-	char *got CLEANUP_FREE = pieces_text(inv, plan);
-
-	if (row->code || wrong || strcmp(got, row->want) != 0 ||
-	    (row->note ? !note || !strstr(note, row->note) : note != NULL)) {
-		printf("# %s\n%s# wanted:\n%s# note: %s\n", wrong ? wrong : "", got, row->want,
-		       note ? note : "none");
-		return false;
-	}
-	return wload_plan_ep(plan) == (row->ep ? row->ep : 1) &&
-	       wload_plan_layout(plan) == row->layout;
-}
-
-static void check_row(struct tap *tap, const char *of, const struct row *row)
-{
-	struct wload_inventory *inv = world_inventory(row->tensors);
-	struct wload_plan_options options = {
-		.tp = row->tp, .rank = row->rank, .ep = row->ep, .layout = row->layout};
-	struct wload_rules *rules = NULL;
-	struct wload_plan *plan = NULL;
-	struct wload_error err = {0};
-	int r = wload_rules_parse(row->rules, strlen(row->rules), "row", &rules, &err);
-	bool pass;
-
-	options.rules = rules;
-	if (r == 0)
-		r = wload_plan_build(inv, row->config, &options, &plan, &err);
-	wload_rules_free(rules);
-	pass = r == 0 ? as_wanted(row, inv, plan)
-		      : row->code == -r && !plan && strstr(err.text, row->want);
-	if (!ok(tap, pass, "%s: %s", of, row->name))
-		printf("# %d %s\n", r, err.text);
-	wload_plan_free(plan);
-	inventory_free(inv);
-}
-
 /* Another rank's experts are neither used here nor unused. */
 static void check_uses(struct tap *tap)
 {
@@ -369,21 +318,15 @@ static void check_pieces(struct tap *tap)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		const struct row *rows;
-		size_t count;
-	} tables[] = {
-		{"stack", stacks, sizeof(stacks) / sizeof(*stacks)},
-		{"packed", packed, sizeof(packed) / sizeof(*packed)},
-		{"scale", scales, sizeof(scales) / sizeof(*scales)},
-		{"layout", layouts, sizeof(layouts) / sizeof(*layouts)},
+	static const struct rows tables[] = {
+		{"stack", stacks, sizeof(stacks) / sizeof(*stacks), WLOAD_NAMES_FUSED},
+		{"packed", packed, sizeof(packed) / sizeof(*packed), WLOAD_NAMES_FUSED},
+		{"scale", scales, sizeof(scales) / sizeof(*scales), WLOAD_NAMES_FUSED},
+		{"layout", layouts, sizeof(layouts) / sizeof(*layouts), WLOAD_NAMES_FUSED},
 	};
 	struct tap tap = {0};
 
-	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
-		for (size_t j = 0; j < tables[i].count; j++)
-			check_row(&tap, tables[i].name, &tables[i].rows[j]);
+	check_rows(&tap, tables, sizeof(tables) / sizeof(*tables));
 	check_uses(&tap);
 	check_pieces(&tap);
 	return tap_done(&tap);
