@@ -57,6 +57,10 @@ struct draft_join {
 	 * holds them all. */
 	bool own;
 	uint32_t expert;
+
+	/* Of a rule of "also": among how many its one part's rows are shared out, a dimension
+	 * before them; else 0. */
+	uint64_t each;
 };
 
 #define DRAFT_ALL_EXPERTS UINT32_MAX

@@ -18,6 +18,7 @@
 
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
+#include "loader/plan/also.h"
 #include "loader/plan/fuse.h"
 #include "loader/plan/group.h"
 #include "loader/plan/own.h"
@@ -116,20 +117,6 @@ static int rows_joinable(struct draft *draft, const struct group *g, size_t leaf
 	return 1;
 }
 
-/* Makes STEM INTO SEPARATOR LEAF in the arena. */
-static char *joined_name(struct draft *draft, const struct group *g, size_t leaf)
-{
-	const char *into = g->rule->into, *leaf_name = g->rule->leaves.items[leaf];
-	char *name =
-		arena_take(draft->arena, g->stem_len + strlen(into) + 1 + strlen(leaf_name) + 1);
-
-	if (name)
-		(void)stpcpy(stpcpy(stpcpy(mempcpy(name, g->stem, g->stem_len), into),
-				    g->rule->stacked ? "_" : "."),
-			     leaf_name);
-	return name;
-}
-
 /* Whether the checkpoint has a tensor of a name that is none of those that are joined. */
 static bool name_taken(const struct draft *draft, const struct group *g, size_t leaf,
 		       const char *name)
@@ -182,7 +169,7 @@ static int leaf_joinable(struct draft *draft, const struct group *g, size_t leaf
 		return r;
 	if (draft_part(draft, group_leaf(g, leaf)[0]).rank == 0 && !g->rule->stacked)
 		return 1;
-	*ret_name = joined_name(draft, g, leaf);
+	*ret_name = group_name(draft, g, g->rule, leaf);
 	if (!*ret_name)
 		return wload_fail(err, ENOMEM, "out of memory");
 	if (!name_taken(draft, g, leaf, *ret_name))
@@ -207,7 +194,8 @@ static int join_leaf(struct draft *draft, const struct group *g, size_t leaf, co
 	return draft_join(draft, &join, group_leaf(g, leaf), err);
 }
 
-static int apply_to_group(struct draft *draft, const struct group *g, struct wload_error *err)
+static int apply_to_group(struct draft *draft, const struct group *g, const struct fuse *fuse,
+			  struct wload_error *err)
 {
 	char *names[RULES_LEAVES_MAX];
 	size_t leaf;
@@ -222,22 +210,23 @@ static int apply_to_group(struct draft *draft, const struct group *g, struct wlo
 	for (leaf = 0; r >= 0 && leaf < g->rule->leaves.count; leaf++)
 		if (names[leaf])
 			r = join_leaf(draft, g, leaf, names[leaf], err);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : also_apply(draft, g, fuse, err);
 }
 
-int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct wload_rules *rules,
-	       const struct config *config, enum wload_names names, struct wload_error *err)
+int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct fuse *fuse,
+	       struct wload_error *err)
 {
 	const struct draft_note note = draft->note;
 	uint32_t count = draft->tensor_count, i;
 	bool *crossed_off CLEANUP_FREE = calloc(count ? count : 1, sizeof(*crossed_off));
+	bool own = fuse->names == WLOAD_NAMES_HF;
 	struct found found;
 	struct find find;
 	int r = 0;
 
 	if (!crossed_off)
 		return wload_fail(err, ENOMEM, "out of memory");
-	find_init(&find, rule, rules, config);
+	find_init(&find, rule, fuse->rules, fuse->config);
 	for (i = 0; r == 0 && i < count; i++) {
 		const char *name = wload_inventory_tensor(draft->inv, i).name;
 		struct group group CLEANUP(group_done) = {0};
@@ -246,10 +235,10 @@ int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct 
 			continue;
 		r = group_collect(draft, &find, name, found.stem_len, crossed_off, &group, err);
 		if (r == 0)
-			r = names == WLOAD_NAMES_HF ? own_group(draft, &group, err)
-						    : apply_to_group(draft, &group, err);
+			r = own ? own_group(draft, &group, err)
+				: apply_to_group(draft, &group, fuse, err);
 	}
-	if (names == WLOAD_NAMES_HF)
+	if (own)
 		draft->note = note;
 	return r;
 }

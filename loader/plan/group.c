@@ -199,6 +199,19 @@ int group_collect(struct draft *draft, const struct find *find, const char *name
 	return r;
 }
 
+char *group_name(struct draft *draft, const struct group *g, const struct rules_fuse *rule,
+		 size_t leaf)
+{
+	const char *leaf_name, *joint = rules_joint(rule, g->rule->leaves.items[leaf], &leaf_name);
+	char *name = arena_take(draft->arena, g->stem_len + strlen(rule->into) + strlen(joint) +
+						      strlen(leaf_name) + 1);
+
+	if (name)
+		(void)stpcpy(stpcpy(stpcpy(mempcpy(name, g->stem, g->stem_len), rule->into), joint),
+			     leaf_name);
+	return name;
+}
+
 void group_done(struct group *g)
 {
 	free(g->parts);

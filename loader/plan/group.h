@@ -35,6 +35,12 @@ int group_collect(struct draft *draft, const struct find *find, const char *name
 
 void group_done(struct group *group);
 
+/* Makes the name of what a rule makes of a leaf, in the arena; NULL when memory is short.
+ *
+ * rule  the group's, or one that is for a part of it */
+char *group_name(struct draft *draft, const struct group *group, const struct rules_fuse *rule,
+		 size_t leaf);
+
 /* The parts of a leaf: "from" of expert 0, of expert 1, … */
 static inline uint32_t *group_leaf(const struct group *group, size_t leaf)
 {

@@ -69,8 +69,8 @@ static int add_source(struct laying *l, const struct split_part *part, uint32_t 
 }
 
 /* Adds what a rank has of a part, in as few sources as read well. */
-static int add_part(struct laying *l, const struct split_part *part, uint32_t id,
-		    struct wload_param *param, struct wload_error *err)
+int laying_add(struct laying *l, const struct split_part *part, uint32_t id,
+	       struct wload_param *param, struct wload_error *err)
 {
 	uint32_t tensor = draft_tensor(l->draft, id), pieces = part->source.rows;
 	struct split_part piece = *part;
@@ -210,6 +210,8 @@ static int lay_down_join(struct laying *l, const struct draft_join *join, struct
 		return r;
 	if (join->own)
 		return lay_down_own(l, join, err);
+	if (join->each)
+		return lay_down_also(l, join, err);
 	l->plan->count++;
 	laying_experts(l, join, &first, &count);
 	*param = (struct wload_param){
@@ -222,7 +224,7 @@ static int lay_down_join(struct laying *l, const struct draft_join *join, struct
 		r = cut_parts(l, join, laying_parts(l, join, first), param, cut, shape, err);
 	for (uint32_t e = first; r == 0 && e < first + count; e++)
 		for (uint32_t i = 0; r == 0 && i < join->parts; i++)
-			r = add_part(l, &cut[i], laying_parts(l, join, e)[i], param, err);
+			r = laying_add(l, &cut[i], laying_parts(l, join, e)[i], param, err);
 	return r;
 }
 

@@ -31,6 +31,12 @@ int laying_cut(const struct laying *l, const struct draft_join *join, uint32_t p
 /* A dimension of what the rank has of a part. */
 uint64_t laying_dim(const struct wload_tensor *t, const struct split_part *part, uint32_t dim);
 
+/* Adds what a rank has of a part to a parameter, as the next of plan->sources.
+ *
+ * Returns 0, -E2BIG. */
+int laying_add(struct laying *l, const struct split_part *cut, uint32_t part,
+	       struct wload_param *param, struct wload_error *err);
+
 /* Gives a parameter its sources, a copy in the arena, and counts them and its bytes.
  *
  * Returns 0, -E2BIG, -ENOMEM. */
@@ -39,5 +45,8 @@ int laying_keep(struct laying *l, struct wload_param *param, const struct wload_
 
 /* Lays down a join that keeps the name and the order of the tensor that it is of. */
 int lay_down_own(struct laying *l, const struct draft_join *join, struct wload_error *err);
+
+/* Lays down what a rule of "also" makes. */
+int lay_down_also(struct laying *l, const struct draft_join *join, struct wload_error *err);
 
 #endif

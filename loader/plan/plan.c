@@ -127,15 +127,14 @@ static int check_rules(const struct wload_plan *plan, const struct wload_rules *
 }
 
 /* Applies the rules of one kind that are for the layout. */
-static int join(const struct wload_plan *plan, struct draft *draft, const struct rules_fuse *list,
-		size_t count, const struct wload_rules *rules, const struct config *config,
-		struct wload_error *err)
+static int join(struct draft *draft, const struct rules_fuse *list, size_t count,
+		const struct fuse *fuse, struct wload_error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++)
-		if (rules_layout_fits(list[i].layouts, plan->layout))
-			r = fuse_apply(draft, &list[i], rules, config, plan->names, err);
+		if (rules_layout_fits(list[i].layouts, fuse->layout))
+			r = fuse_apply(draft, &list[i], fuse, err);
 	return r;
 }
 
@@ -143,6 +142,8 @@ static int apply_rules(const struct wload_plan *plan, struct draft *draft,
 		       const struct wload_rules *rules, const struct config *config,
 		       struct wload_error *err)
 {
+	const struct fuse fuse = {
+		.rules = rules, .config = config, .layout = plan->layout, .names = plan->names};
 	const struct rules_tied *tied;
 	int r;
 
@@ -152,8 +153,8 @@ static int apply_rules(const struct wload_plan *plan, struct draft *draft,
 	}
 	if (plan->names == WLOAD_NAMES_HF && plan->tp == 1)
 		return 0; /* every tensor is whole */
-	r = join(plan, draft, rules->fuse, rules->fuse_count, rules, config, err);
-	return r < 0 ? r : join(plan, draft, rules->stack, rules->stack_count, rules, config, err);
+	r = join(draft, rules->fuse, rules->fuse_count, &fuse, err);
+	return r < 0 ? r : join(draft, rules->stack, rules->stack_count, &fuse, err);
 }
 
 static int keep_words(struct wload_plan *plan, const struct draft *draft, const char *family,

@@ -29,6 +29,19 @@ static int read_from(const struct reading *in, const char *name, struct json_obj
 	return read_names(in, name, value, 2, RULES_PARTS_MAX, ret);
 }
 
+/* "from" of "also": one name. */
+static int read_one_from(const struct reading *in, const char *name, struct json_object *value,
+			 void *ret)
+{
+	struct rules_names *names = ret;
+
+	names->items = malloc(sizeof(*names->items));
+	if (!names->items)
+		return wload_fail(in->err, ENOMEM, "out of memory");
+	names->count = 1;
+	return read_string(in, name, value, names->items);
+}
+
 static int read_leaves(const struct reading *in, const char *name, struct json_object *value,
 		       void *ret)
 {
@@ -131,6 +144,17 @@ static const struct field stack_members[] = {
 	{NULL, NULL, 0, false},
 };
 
+static const struct field also_members[] = {
+	{"each", read_share, offsetof(struct rules_fuse, each), false},
+	{"from", read_one_from, offsetof(struct rules_fuse, from), false},
+	{"into", read_string, offsetof(struct rules_fuse, into), false},
+	{"layout", read_layout, offsetof(struct rules_fuse, layouts), true},
+	{"leaves", read_leaves, offsetof(struct rules_fuse, leaves), true},
+	{"transpose", read_flag, offsetof(struct rules_fuse, transpose), true},
+	{"within", read_string, offsetof(struct rules_fuse, within), false},
+	{NULL, NULL, 0, false},
+};
+
 static int check_fuse(const struct reading *in, const struct rules_fuse *rule)
 {
 	size_t i;
@@ -215,6 +239,12 @@ static int read_one_stack(struct reading *in, struct json_object *object, struct
 {
 	rules->stack[rules->stack_count++].stacked = true;
 	return read_joining(in, object, stack_members, rules->stack);
+}
+
+static int read_one_also(struct reading *in, struct json_object *object, struct wload_rules *rules)
+{
+	rules->also[rules->also_count++].also = true;
+	return read_joining(in, object, also_members, rules->also);
 }
 
 static const struct field packed_members[] = {
@@ -364,6 +394,13 @@ static int read_stack(const struct reading *in, const char *name, struct json_ob
 			  &((struct wload_rules *)rules)->stack, rules);
 }
 
+static int read_also(const struct reading *in, const char *name, struct json_object *value,
+		     void *rules)
+{
+	return read_rules(in, name, value, sizeof(struct rules_fuse), read_one_also,
+			  &((struct wload_rules *)rules)->also, rules);
+}
+
 static int read_packed(const struct reading *in, const char *name, struct json_object *value,
 		       void *rules)
 {
@@ -386,6 +423,7 @@ static int read_tied(const struct reading *in, const char *name, struct json_obj
 }
 
 static const struct field family_members[] = {
+	{"also", read_also, 0, true},
 	{"family", read_string, offsetof(struct wload_rules, family), false},
 	{"fuse", read_fuse, 0, true},
 	{"model_types", read_model_types, offsetof(struct wload_rules, model_types), false},
@@ -396,11 +434,26 @@ static const struct field family_members[] = {
 	{NULL, NULL, 0, false},
 };
 
+const char *rules_joint(const struct rules_fuse *rule, const char *leaf, const char **ret_leaf)
+{
+	static const char weight[] = "weight";
+
+	*ret_leaf = leaf;
+	if (!rule->also)
+		return rule->stacked ? "_" : ".";
+	if (strncmp(leaf, weight, sizeof(weight) - 1) != 0)
+		return "_";
+	*ret_leaf += sizeof(weight) - 1;
+	return "";
+}
+
 /* What a rule makes of a leaf, without what is before it. */
 static void spell_made(const struct rules_fuse *rule, const char *leaf, char *to)
 {
+	const char *joint = rules_joint(rule, leaf, &leaf);
+
 	to = stpcpy(stpcpy(to, rule->within), ".");
-	(void)stpcpy(stpcpy(stpcpy(to, rule->into), rule->stacked ? "_" : "."), leaf);
+	(void)stpcpy(stpcpy(stpcpy(to, rule->into), joint), leaf);
 }
 
 /* Whether two rules could make parameters of the same name by one leaf or another. */
@@ -418,27 +471,31 @@ static bool make_same(const struct rules_fuse *a, const struct rules_fuse *b, ch
 	return false;
 }
 
+/* A rule that makes something, by number over all kinds of them; NULL past the last. */
+static const struct rules_fuse *maker(const struct wload_rules *rules, size_t i)
+{
+	if (i < rules->fuse_count)
+		return &rules->fuse[i];
+	i -= rules->fuse_count;
+	if (i < rules->stack_count)
+		return &rules->stack[i];
+	i -= rules->stack_count;
+	return i < rules->also_count ? &rules->also[i] : NULL;
+}
+
 /* A plan's names differ: also where one rule's leaf has what another's module has. */
 static int check_made(const struct reading *in, const struct wload_rules *rules)
 {
-	size_t count = rules->fuse_count + rules->stack_count;
 	char name[3 * RULES_NAME_MAX + 3];
+	const struct rules_fuse *a;
 
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < i; j++) {
-			const struct rules_fuse *a = i < rules->fuse_count
-							     ? &rules->fuse[i]
-							     : &rules->stack[i - rules->fuse_count];
-			const struct rules_fuse *b = j < rules->fuse_count
-							     ? &rules->fuse[j]
-							     : &rules->stack[j - rules->fuse_count];
-
-			if (make_same(a, b, name))
+	for (size_t i = 0; (a = maker(rules, i)); i++)
+		for (size_t j = 0; j < i; j++)
+			if (make_same(a, maker(rules, j), name))
 				return wload_fail(in->err, EBADMSG,
 						  "'%s': two rules make '%s', one of them into "
 						  "'%.64s'",
 						  in->what, name, a->into);
-		}
 	return 0;
 }
 
@@ -490,6 +547,7 @@ void wload_rules_free(struct wload_rules *rules)
 		return;
 	free_joining(rules->fuse, rules->fuse_count);
 	free_joining(rules->stack, rules->stack_count);
+	free_joining(rules->also, rules->also_count);
 	for (i = 0; i < rules->packed_count; i++) {
 		free(rules->packed[i].parts.items);
 		free(rules->packed[i].shares);

@@ -25,7 +25,13 @@ struct rules_names {
 	size_t count;
 };
 
-/* A rule of "fuse", or of "stack". */
+/* How large a part of a packed module is beside the others; or how many of something there are. */
+struct rules_share {
+	const char *key; /* config.json's number; NULL: this one */
+	uint64_t number;
+};
+
+/* A rule of "fuse", of "stack", or of "also". */
 struct rules_fuse {
 	const char *into, *within;
 	struct rules_names from, leaves;
@@ -34,12 +40,10 @@ struct rules_fuse {
 	bool stacked;
 	const struct along *along;     /* how each expert's parts are split */
 	struct rules_names every_rank; /* leaves of which each rank has all experts' */
-};
-
-/* How large a part of a packed module is beside the others. */
-struct rules_share {
-	const char *key; /* config.json's number; NULL: this one */
-	uint64_t number;
+	/* of "also" */
+	bool also;
+	bool transpose;
+	struct rules_share each; /* how many the rows are shared out among */
 };
 
 struct rules_packed {
@@ -72,6 +76,8 @@ struct wload_rules {
 	size_t fuse_count;
 	struct rules_fuse *stack;
 	size_t stack_count;
+	struct rules_fuse *also;
+	size_t also_count;
 	struct rules_packed *packed;
 	size_t packed_count;
 	struct rules_split *split;
@@ -88,6 +94,11 @@ struct rules_text {
 /* Written by scripts/embed-rules. */
 extern const struct rules_text rules_texts[];
 extern const size_t rules_text_count;
+
+/* What stands between a rule's "into" and a leaf of what it makes, and what of the leaf's name
+ * follows: "." and "weight" of a fuse rule, "_" and "weight" of a stack; of "also" the weight has
+ * none, and others go without that word: k_b_proj_trans, k_b_proj_trans_scale_inv. */
+const char *rules_joint(const struct rules_fuse *rule, const char *leaf, const char **ret_leaf);
 
 bool rules_names_contain(const struct rules_names *names, const char *name);
 

@@ -23,7 +23,7 @@ struct split_part {
 	bool cut; /* false: the whole tensor; dim, start and length mean nothing */
 	uint32_t dim;
 	uint64_t start, length; /* of that dimension, in the part */
-	uint64_t rest;	 /* cut along 0, a scale: rows of its weight past a whole block */
+	uint64_t rest;		/* cut along 0, a scale: rows of its weight past a whole block */
 	/* But for its dst_offset. Of a part that is staged (draft.h) the bytes that hold it, with
 	 * those of the parts that it is interleaved with. */
 	struct wload_source source;

@@ -176,6 +176,9 @@ class Model:
             k, values = view[:, :nope // block], view[:, nope // block:]
             self.put(name, self.dtype(name), numpy.concatenate(
                 [k.reshape(-1, *rest), values.reshape(-1, *rest)]))
+            suffix = leaf.removeprefix("weight")
+            self.put(f"{module}.k_b_proj_trans{suffix}", self.dtype(name), k.swapaxes(1, 2))
+            self.put(f"{module}.v_b_proj{suffix}", self.dtype(name), values)
 
     def experts(self, module, names=("gate_proj", "down_proj", "up_proj"), packed=None):
         """Stacks; the scalars of an activation are those of all experts on every rank."""

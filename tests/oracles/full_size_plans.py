@@ -12,6 +12,7 @@ time and memory of `wload plan`, headers and table included; bounds are for rele
 
 import collections
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ SECONDS, RESIDENT_MIB = 0.5, 64
 RANKS = {"qwen2.5-7b": 4}  # 28 heads; of the others 8
 ALL_RANKS = ("qwen3-235b-a22b", "glm-4.5", "hunyuan-a13b", "deepseek-r1-fp8", "deepseek-r1-fp4")
 LAYERS = 4  # of those
+ALSO = ("k_b_proj_trans", "v_b_proj")
+WIDTHS = {"BF16": 2, "F32": 4, "U8": 1, "F8_E4M3": 1}
 # Runs a command, then tells its processor seconds and resident KiB: a process's own peak would begin
 # with that of the one which forked it, here a few MiB.
 COST = """import resource, subprocess, sys
@@ -51,7 +54,13 @@ SHAPES = {
             "BF16", [256, 4096, 7168], [256, 512, 7168]),
         "model.layers.0.self_attn.kv_a_proj_with_mqa.weight": (
             "BF16", [2112, 7168], [2112, 7168]),
-        "model.layers.0.self_attn.kv_b_proj.weight": ("BF16", [32768, 512], [4096, 512])},
+        "model.layers.0.self_attn.kv_b_proj.weight": ("BF16", [32768, 512], [4096, 512]),
+        "model.layers.0.self_attn.k_b_proj_trans": ("BF16", [128, 512, 128], [16, 512, 128]),
+        "model.layers.0.self_attn.v_b_proj": ("BF16", [128, 128, 512], [16, 128, 512])},
+    ("deepseek-r1-fp8", "trtllm"): {
+        "model.layers.9.self_attn.k_b_proj_trans": ("F8_E4M3", [128, 512, 128], [16, 512, 128]),
+        "model.layers.9.self_attn.k_b_proj_trans_scale_inv": ("F32", [128, 4, 1], [16, 4, 1]),
+        "model.layers.9.self_attn.v_b_proj_scale_inv": ("F32", [128, 1, 4], [16, 1, 4])},
     ("deepseek-r1-fp8", "vllm"): {
         "model.layers.9.mlp.experts.w13_weight_scale_inv": (
             "F32", [256, 32, 56], [256, 4, 56]),
@@ -107,26 +116,37 @@ def pieces(source):
     return ((source["src_offset"] + i * source["src_stride"], size) for i in range(source["rows"]))
 
 
+def moved(p):
+    """The bytes that a parameter's steps make."""
+    return sum(math.prod(s["size"]) for s in p["steps"]) * WIDTHS[p["dtype"]]
+
+
 def check_parameters(plan_, sizes):
-    """Sources tile their parameters and stay in their tensors; gives what is wrong, or None."""
+    """Sources tile their parameters, or staging areas but for gaps of 15 bytes, and stay in their
+    tensors; steps make all. Gives what is wrong, or None."""
     for p in plan_["parameters"]:
-        at = 0
+        at = have = 0
+        gap = 15 if "steps" in p else 0
         for s in p["sources"]:
             end = s["src_offset"] + (s["rows"] - 1) * s["src_stride"] + s["bytes"] // s["rows"]
-            if s["dst_offset"] != at or end > sizes[s["tensor"]] or s["bytes"] % s["rows"]:
+            if (not at <= s["dst_offset"] <= at + gap or end > sizes[s["tensor"]]
+                    or s["bytes"] % s["rows"]):
                 return f"'{p['name']}' of '{s['tensor']}'"
-            at += s["bytes"]
-        if at != p["bytes"]:
-            return f"'{p['name']}' has {p['bytes']} bytes, its sources {at}"
+            at = s["dst_offset"] + s["bytes"]
+            have += s["bytes"]
+        if have != p["bytes"] or ("steps" in p and moved(p) != have):
+            return f"'{p['name']}' has {p['bytes']} bytes, its sources {have}"
     if sum(p["bytes"] for p in plan_["parameters"]) != plan_["bytes"]:
         return "the sum of bytes"
     return None
 
 
 def check_once(plan_, sizes):
-    """Every byte of every tensor, once."""
+    """Every byte of every tensor, once; twice in what is made of it also."""
     have = collections.defaultdict(list)
     for p in plan_["parameters"]:
+        if p["name"].split(".")[-1].startswith(ALSO):
+            continue
         for s in p["sources"]:
             have[s["tensor"]].extend(pieces(s))
     for name, size in sizes.items():

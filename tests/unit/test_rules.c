@@ -19,6 +19,10 @@
 #define STACK(x)  HEAD ", \"stack\": [" x "]}"
 #define PACKED(x) HEAD ", \"packed\": [" x "]}"
 #define W2	  "{\"into\": \"w2\", \"from\": [\"d\"], \"within\": \"e\", \"along\": \"row\"}"
+#define ALSO(x)	  HEAD ", \"also\": [" x "]}"
+#define KT                                                                             \
+	"{\"into\": \"kt\", \"from\": \"k\", \"within\": \"a\", \"each\": \"heads\", " \
+	"\"transpose\": true, \"layout\": \"trtllm\", \"leaves\": [\"weight\"]}"
 #define QKV_PACKED                                                                       \
 	"{\"module\": \"m\", \"within\": \"a\", \"parts\": [\"q\", \"k\"], \"shares\": " \
 	"[2, \"kv_heads\"], \"each\": \"groups\"}"
@@ -199,6 +203,18 @@ static const struct row rows[] = {
 	 -EBADMSG, "has a dot"},
 	{"packed in the same module twice", PACKED(QKV_PACKED ", " QKV_PACKED), -EBADMSG,
 	 "as it is in 'packed[0]'"},
+
+	{"also, with all that it can have", ALSO(KT), 0, NULL},
+	{"also without each", ALSO("{\"into\": \"x\", \"from\": \"k\", \"within\": \"a\"}"),
+	 -EBADMSG, "'also[0].each' is missing"},
+	{"also from several",
+	 ALSO("{\"into\": \"x\", \"from\": [\"k\"], \"within\": \"a\", \"each\": 1}"), -EBADMSG,
+	 "'also[0].from' is not a string"},
+	{"also into the same name twice", ALSO(KT ", " KT), -EBADMSG, "as it is in 'also[0]'"},
+	{"also what a stack makes",
+	 HEAD ", \"stack\": [" W2 "], \"also\": [{\"into\": \"w2_weight\", \"from\": \"k\", "
+	      "\"within\": \"e\", \"each\": 2}]}",
+	 -EBADMSG, "two rules make 'e.w2_weight'"},
 
 	{"tied without skip", TIED("{\"when\": \"t\"}"), -EBADMSG, "'tied[0].skip' is missing"},
 	{"a default that is a string", TIED("{\"default\": \"true\"}"), -EBADMSG,

@@ -316,12 +316,63 @@ static void check_pieces(struct tap *tap)
 	inventory_free(inv);
 }
 
+#define ALSO                                                                              \
+	RULES("\"packed\": [{\"module\": \"kv\", \"within\": \"a\", \"parts\": [\"k\", "  \
+	      "\"v\"], \"shares\": [2, 1], \"each\": \"heads\"}], \"fuse\": [{\"into\": " \
+	      "\"kv\", \"from\": [\"k\", \"v\"], \"within\": \"a\"}], \"also\": "         \
+	      "[{\"into\": \"kt\", \"from\": \"k\", \"within\": \"a\", \"each\": "        \
+	      "\"heads\", \"transpose\": true}, {\"into\": \"v\", \"from\": \"v\", "      \
+	      "\"within\": \"a\", \"each\": \"heads\"}], \"split\": [{\"modules\": "      \
+	      "[\"k\", \"v\"], \"along\": \"column\"}]")
+
+static const struct row also[] = {
+	{"a part by itself, heads apart, each transposed", ALSO, "{\"heads\": 2}",
+	 "a.kv.weight F8_E4M3 [6,4]\n", 0, 0, 0, 0,
+	 "a.kv.weight F8_E4M3 [6,4] = a.kv.weight@0+16*2/12 + a.kv.weight@8+8*2/12\n"
+	 "a.kt F8_E4M3 [2,4,2] = a.kv.weight@0+16*2/12\n"
+	 " : transpose 0>0 [2,4,2] 8,1,4>8,2,1\n"
+	 "a.v F8_E4M3 [2,1,4] = a.kv.weight@8+8*2/12\n",
+	 0, NULL},
+	{"a rank's own heads of it", ALSO, "{\"heads\": 2}", "a.kv.weight F8_E4M3 [6,4]\n", 2, 1, 0,
+	 0,
+	 "a.kv.weight F8_E4M3 [3,4] = a.kv.weight@12+12\n"
+	 "a.kt F8_E4M3 [1,4,2] = a.kv.weight@12+8\n : transpose 0>0 [4,2] 1,4>2,1\n"
+	 "a.v F8_E4M3 [1,1,4] = a.kv.weight@20+4\n",
+	 0, NULL},
+	{"a scale has the name without 'weight'", ALSO, "{\"heads\": 2}",
+	 "a.kv.weight_scale_inv F32 [6,2]\n", 0, 0, 0, 0,
+	 "a.kv.weight_scale_inv F32 [6,2] = a.kv.weight_scale_inv@0+32*2/24 + "
+	 "a.kv.weight_scale_inv@16+16*2/24\n"
+	 "a.kt_scale_inv F32 [2,2,2] = a.kv.weight_scale_inv@0+32*2/24\n"
+	 " : transpose 0>0 [2,2,2] 4,1,2>4,2,1\n"
+	 "a.v_scale_inv F32 [2,1,2] = a.kv.weight_scale_inv@16+16*2/24\n",
+	 0, NULL},
+	{"a bias has nothing to transpose", ALSO, "{\"heads\": 2}", "a.kv.bias F32 [6]\n", 0, 0, 0,
+	 0,
+	 "a.kv.bias F32 [6] = a.kv.bias@0+16*2/12 + a.kv.bias@8+8*2/12\n"
+	 "a.kt_bias F32 [2,2] = a.kv.bias@0+16*2/12\na.v_bias F32 [2,1] = a.kv.bias@8+8*2/12\n",
+	 0, NULL},
+	{"two values a byte can't be transposed", ALSO, "{\"heads\": 1}", "a.kv.weight U8 [3,1]\n",
+	 0, 0, 0, 0, "a.kv.weight U8 [3,1] = a.kv.weight@0+3\na.v U8 [1,1,1] = a.kv.weight@2+1\n",
+	 0, "'a.kt' is not made: 'a.k.weight' of U8 can't be transposed"},
+	{"its name is taken", ALSO, "{\"heads\": 1}", "a.kv.bias U8 [3]\na.v_bias U8 [1]\n", 0, 0,
+	 0, 0,
+	 "a.kv.bias U8 [3] = a.kv.bias@0+3\na.kt_bias U8 [1,2] = a.kv.bias@0+2\n"
+	 "a.v_bias U8 [1] = a.v_bias@0+1\n",
+	 0, "'a.v' is not made: the checkpoint has 'a.v_bias' already"},
+	{"parts that are cut inside a head", ALSO, "{\"heads\": 1}", "a.kv.weight F8_E4M3 [6,4]\n",
+	 2, 1, 0, 0,
+	 "tensor 'a.k.weight' has dimension 0 of 4, 4 for each of 1, and 2 are no whole ones",
+	 EINVAL, NULL},
+};
+
 int main(void)
 {
 	static const struct rows tables[] = {
 		{"stack", stacks, sizeof(stacks) / sizeof(*stacks), WLOAD_NAMES_FUSED},
 		{"packed", packed, sizeof(packed) / sizeof(*packed), WLOAD_NAMES_FUSED},
 		{"scale", scales, sizeof(scales) / sizeof(*scales), WLOAD_NAMES_FUSED},
+		{"also", also, sizeof(also) / sizeof(*also), WLOAD_NAMES_FUSED},
 		{"layout", layouts, sizeof(layouts) / sizeof(*layouts), WLOAD_NAMES_FUSED},
 	};
 	struct tap tap = {0};

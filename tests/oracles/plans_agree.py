@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every family's parameters, as `wload plan --json` says how to make them, are the reference's.
+
+usage: plans_agree.py [FAMILY…]    (of scripts/make-checkpoint --list)
+
+As families_agree.py, but that the plan is carried out by plan_made.py and no byte by wload: what is
+wrong here is a plan, what is wrong there alone the loading."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import family_ranks
+    import plan_made
+except ImportError as e:
+    print(f"1..0 # SKIP {e}")
+    sys.exit(77)
+
+sys.path.insert(0, os.path.join(family_ranks.ROOT, "scripts"))
+import family_reference  # noqa: E402
+import wload_families  # noqa: E402
+import wload_writer  # noqa: E402
+
+FAMILIES = [n for n in wload_families.FAMILIES if n.startswith("tiny-")]
+
+
+def check(folder, tensors, config, layout, tp, rank, ep):
+    """What is wrong with one rank; None: nothing; "": it is refused, as it must."""
+    done = subprocess.run([family_ranks.WLOAD, "plan", folder, "--json", "--tp", str(tp), "--rank",
+                           str(rank), "--ep", str(ep), "--layout", layout], capture_output=True,
+                          text=True, check=False)
+    try:
+        want = family_reference.Model(tensors, config, layout, tp, rank, ep).load()
+    except family_reference.Impossible:
+        said = f"rank {rank} of {tp}: tensor '" in done.stderr and "dimension" in done.stderr
+        return "" if done.returncode == 1 and said else done.stderr or "it is not refused"
+    if done.returncode or done.stderr:
+        return done.stderr or f"exit {done.returncode}"
+    plan = json.loads(done.stdout)
+    return plan["note"] or family_reference.difference(want, plan_made.parameters(plan, folder))
+
+
+def check_ways(folder, config, has_experts):
+    tensors = family_reference.read(folder)
+    for layout in ("trtllm", "vllm"):
+        for tp, ranks in family_ranks.RANKS.items():
+            for ep in (1, 2) if tp % 2 == 0 and has_experts else (1,):
+                wrong = {r: check(folder, tensors, config, layout, tp, r, ep) for r in ranks}
+                refused = ", refused" if "" in wrong.values() else ""
+                yield ("; ".join(f"rank {r}: {w.strip()}" for r, w in wrong.items() if w),
+                       f"{layout}, tp {tp}, ep {ep}{refused}")
+
+
+def main():
+    ran = failed = 0
+    for name in sys.argv[1:] or FAMILIES:
+        config, tensors = wload_families.build(name)
+        with tempfile.TemporaryDirectory() as top:
+            folder = os.path.join(top, name)
+            os.mkdir(folder)
+            wload_writer.write_checkpoint(folder, list(wload_writer.sized(tensors)), 1 << 20)
+            wload_writer.write_json(os.path.join(folder, "config.json"), config)
+            experts = any(".experts." in t[0] for t in tensors)
+            for wrong, what in check_ways(folder, config, experts):
+                ran += 1
+                failed += bool(wrong)
+                print(f"{'not ok' if wrong else 'ok'} {ran} - {name}, {what}"
+                      f"{' # ' + wrong if wrong else ''}", flush=True)
+    print(f"1..{ran}")
+    sys.exit(1 if failed else 0)
+
+
+main()
