@@ -6,11 +6,6 @@
 
 #include "loader/plan/split.h"
 
-/* Elements [start, start + length) of a dimension. */
-struct split_range {
-	uint64_t start, length;
-};
-
 /* Works out the range of whole heads.
  *
  * head  numbers of config.json whose sum is the rows of a head; none: "head_dim", if it has one

@@ -282,6 +282,7 @@ static int read_one_packed(struct reading *in, struct json_object *object,
 
 static const struct field split_members[] = {
 	{"along", read_along, offsetof(struct rules_split, along), false},
+	{"divisor", read_flag, offsetof(struct rules_split, divisor), true},
 	{"head", read_head, offsetof(struct rules_split, head), true},
 	{"layout", read_layout, offsetof(struct rules_split, layouts), true},
 	{"leaves", read_leaves, offsetof(struct rules_split, leaves), true},
@@ -297,6 +298,9 @@ static int check_split(const struct reading *in, const struct rules_split *rule,
 
 	if (rule->head.count && !rule->along->heads)
 		r = read_fail(in, EBADMSG, "head", "is there, and 'along' is '%s'",
+			      rule->along->word);
+	if (r == 0 && rule->divisor && (rule->along->heads || !rule->along->splits))
+		r = read_fail(in, EBADMSG, "divisor", "is true, and 'along' is '%s'",
 			      rule->along->word);
 	for (i = 0; r == 0 && i < rule->leaves.count; i++)
 		r = read_check_components(in, "leaves", rule->leaves.items[i], false);

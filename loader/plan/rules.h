@@ -58,6 +58,7 @@ struct rules_split {
 	struct rules_names modules, leaves;
 	struct rules_names head; /* numbers of config.json whose sum is the rows of a head */
 	const struct along *along;
+	bool divisor;	      /* among as many ranks as divide the blocks (shares.h) */
 	unsigned int layouts; /* as above */
 };
 

@@ -19,6 +19,7 @@
 
 #include "loader/plan/heads.h"
 #include "loader/plan/scale.h"
+#include "loader/plan/shares.h"
 #include "loader/plan/split.h"
 
 int split_fail(const struct split *split, const char *name, int code, struct wload_error *err,
@@ -123,19 +124,6 @@ static int find_way(const struct split *split, const struct wload_tensor *tensor
 }
 
 /* ---- which range ----------------------------------------------------------------------------- */
-
-/* Equal shares, rounded up: the last ranks may have less, or nothing. */
-static struct split_range range_of_rows(const struct split *split, uint64_t size)
-{
-	uint64_t share = size / split->tp + (size % split->tp != 0);
-	struct split_range range = {0, size};
-
-	if (size <= 1)
-		return range;
-	range.start = split->rank <= size / share ? split->rank * share : size;
-	range.length = size - range.start < share ? size - range.start : share;
-	return range;
-}
 
 /* The range of a weight in the blocks of its scale. */
 static int range_in_blocks(const struct split *split, const struct wload_tensor *scale,
@@ -270,22 +258,32 @@ static int cut_staged(const struct split *split, const struct draft_view *view,
 	return 0;
 }
 
-/* What the rank has of a dimension of a tensor. */
-static int find_range(const struct split *split, const struct wload_tensor *tensor,
-		      const struct along *along, const struct rules_names *head,
+/* How a part is cut. */
+struct way {
+	const struct along *along;	/* NULL: it is whole */
+	const struct rules_split *rule; /* NULL: no more is said */
+};
+
+/* What the rank has of a dimension of a part. */
+static int find_range(const struct split *split, uint32_t part, const struct way *way,
 		      struct split_range *ret_range, struct wload_error *err)
 {
+	struct wload_tensor tensor = draft_part(split->draft, part);
+	const struct along *along = way->along;
+
 	if (along->heads)
-		return heads_range(split, tensor, along, head, ret_range, err);
-	*ret_range = range_of_rows(split, tensor->shape[along->dim]);
+		return heads_range(split, &tensor, along, &way->rule->head, ret_range, err);
+	if (way->rule && way->rule->divisor)
+		return shares_divisor(split, part, along->dim, ret_range, err);
+	*ret_range = shares_range(tensor.shape[along->dim], split->tp, split->rank);
 	return 0;
 }
 
-static int cut_along(const struct split *split, uint32_t part, const struct along *along,
-		     const struct rules_names *head, struct split_part *ret,
-		     struct wload_error *err)
+static int cut_along(const struct split *split, uint32_t part, const struct way *way,
+		     struct split_part *ret, struct wload_error *err)
 {
 	struct wload_tensor tensor = draft_part(split->draft, part), of = tensor;
+	const struct along *along = way->along;
 	struct split_range range;
 	uint32_t weight;
 	int scales = scale_weight(split->draft, part, &weight, err), r = scales < 0 ? scales : 0;
@@ -294,7 +292,7 @@ static int cut_along(const struct split *split, uint32_t part, const struct alon
 		of = draft_part(split->draft, weight);
 	if (r < 0 || along->dim >= tensor.rank || along->dim >= of.rank)
 		return r;
-	r = find_range(split, &of, along, head, &range, err);
+	r = find_range(split, scales ? weight : part, way, &range, err);
 	if (r == 0 && scales)
 		r = range_in_blocks(split, &tensor, &of, along->dim, &range, &ret->rest, err);
 	if (r < 0 || range.length == tensor.shape[along->dim])
@@ -302,14 +300,13 @@ static int cut_along(const struct split *split, uint32_t part, const struct alon
 	return cut(split, &tensor, along->dim, range, ret, err);
 }
 
-static int split_by(const struct split *split, uint32_t part, const struct along *along,
-		    const struct rules_names *head, struct split_part *ret_part,
-		    struct wload_error *err)
+static int split_by(const struct split *split, uint32_t part, const struct way *way,
+		    struct split_part *ret_part, struct wload_error *err)
 {
 	const struct draft_view *view = draft_view(split->draft, part);
 	struct wload_tensor tensor = draft_part(split->draft, part);
 	struct split_part made = {.source = {.rows = 1, .bytes = tensor.bytes}};
-	int r = along ? cut_along(split, part, along, head, &made, err) : 0;
+	int r = way->along ? cut_along(split, part, way, &made, err) : 0;
 
 	if (r == 0 && view && made.source.bytes)
 		r = view->staged ? cut_staged(split, view, &made, &made.source, err)
@@ -325,13 +322,13 @@ int split_part(const struct split *split, uint32_t part, struct split_part *ret_
 	       struct wload_error *err)
 {
 	struct wload_tensor tensor = draft_part(split->draft, part);
-	const struct rules_split *way = NULL;
-	int r = split->tp > 1 ? find_way(split, &tensor, &way, err) : 0;
+	struct way way = {NULL, NULL};
+	int r = split->tp > 1 ? find_way(split, &tensor, &way.rule, err) : 0;
 
 	if (r < 0)
 		return r;
-	return split_by(split, part, way ? way->along : NULL, way ? &way->head : NULL, ret_part,
-			err);
+	way.along = way.rule ? way.rule->along : NULL;
+	return split_by(split, part, &way, ret_part, err);
 }
 
 int split_part_along(const struct split *split, uint32_t part, const struct along *along,
@@ -339,6 +336,7 @@ int split_part_along(const struct split *split, uint32_t part, const struct alon
 {
 	struct wload_tensor tensor = draft_part(split->draft, part);
 	bool cuts = split->tp > 1 && along->splits && !one_element(&tensor);
+	const struct way way = {.along = cuts ? along : NULL};
 
-	return split_by(split, part, cuts ? along : NULL, NULL, ret_part, err);
+	return split_by(split, part, &way, ret_part, err);
 }

@@ -19,6 +19,11 @@ struct split {
 	uint32_t shown_rank, shown_tp; /* who that is of all ranks: an expert has fewer */
 };
 
+/* Elements [start, start + length) of a dimension. */
+struct split_range {
+	uint64_t start, length;
+};
+
 struct split_part {
 	bool cut; /* false: the whole tensor; dim, start and length mean nothing */
 	uint32_t dim;

@@ -9,6 +9,8 @@ no plan and no offsets; a wload that disagrees with it has one of the two wrong.
 Every source is sliced first, then joined. Arrays are of the unsigned integer as wide as the
 element, with the data type's name beside them."""
 
+import functools
+import math
 import re
 
 import numpy
@@ -121,6 +123,23 @@ class Model:
         self.fused(module + ".gate_up_proj",
                    [(module + ".gate_proj", self.column), (module + ".up_proj", self.column)])
         self.linear(module + ".down_proj", self.row)
+
+    def deepseek_gate_up(self, module):
+        """_compute_shared_expert_tp_size(), _compute_mlp_tp_size(): a smaller world of ranks."""
+        if self.layout == "vllm":
+            self.gate_up(module)
+            return
+        name = module + ".up_proj.weight"
+        block = (128 if name + "_scale_inv" in self.tensors else
+                 16 if name + "_scale" in self.tensors else 1)
+        size = self.tensors[name][1].shape[0]
+        if size % block:
+            raise Impossible
+        tp = math.gcd(size // block, self.tp)
+        column, row = (functools.partial(shard, tp=tp, rank=self.rank % tp, dim=d) for d in (0, 1))
+        self.fused(module + ".gate_up_proj",
+                   [(module + ".gate_proj", column), (module + ".up_proj", column)])
+        self.linear(module + ".down_proj", row)
 
     def attention(self, module):
         """Grouped queries, q, k and v each in its matrix."""
@@ -243,7 +262,11 @@ class Model:
 
     def deepseek_v3_layer(self, name):
         self.latent_attention(name + ".self_attn")
-        self.moe_mlp(name + ".mlp", "shared_experts")
+        if f"{name}.mlp.gate_proj.weight" in self.tensors:
+            self.deepseek_gate_up(name + ".mlp")
+        else:
+            self.experts(name + ".mlp.experts")
+            self.deepseek_gate_up(name + ".mlp.shared_experts")
         self.next_token(name)
 
     def next_token(self, name):

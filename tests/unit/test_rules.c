@@ -171,6 +171,13 @@ static const struct row rows[] = {
 	       "{\"modules\": [\"q\"], \"along\": \"whole\", \"layout\": \"trtllm\"}"),
 	 0, NULL},
 
+	{"a divisor of heads",
+	 SPLIT("{\"modules\": [\"q\"], \"along\": \"heads\", \"divisor\": true}"), -EBADMSG,
+	 "'split[0].divisor' is true, and 'along' is 'heads'"},
+	{"a divisor of what is whole",
+	 SPLIT("{\"modules\": [\"q\"], \"along\": \"whole\", \"divisor\": true}"), -EBADMSG,
+	 "'split[0].divisor' is true, and 'along' is 'whole'"},
+
 	{"a stack of one part", STACK(W2), 0, NULL},
 	{"a stack without along", STACK("{\"into\": \"w2\", \"from\": [\"d\"], \"within\": \"e\"}"),
 	 -EBADMSG, "'stack[0].along' is missing"},

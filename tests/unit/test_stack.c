@@ -366,6 +366,44 @@ static const struct row also[] = {
 	 EINVAL, NULL},
 };
 
+#define DIVISOR                                                                         \
+	RULES("\"split\": [{\"modules\": [\"u\"], \"along\": \"column\", \"divisor\": " \
+	      "true}, {\"modules\": [\"d\"], \"along\": \"row\", \"divisor\": true}]")
+
+static const struct row divisors[] = {
+	{"fewer shares than ranks, all alike", DIVISOR, NULL,
+	 "u.weight U8 [6,1]\nu.bias U8 [6]\nd.weight U8 [1,6]\nd.bias U8 [1]\n", 4, 1, 0, 0,
+	 "u.weight U8 [3,1] = u.weight@3+3\nu.bias U8 [3] = u.bias@3+3\n"
+	 "d.weight U8 [1,3] = d.weight@3+3\nd.bias U8 [1] = d.bias@0+1\n",
+	 0, NULL},
+	{"a share is that of all ranks of its remainder", DIVISOR, NULL, "u.weight U8 [6,1]\n", 4,
+	 2, 0, 0, "u.weight U8 [3,1] = u.weight@0+3\n", 0, NULL},
+	{"no common divisor: every rank has all", DIVISOR, NULL, "u.weight U8 [5,1]\n", 4, 3, 0, 0,
+	 "u.weight U8 [5,1] = u.weight@0+5\n", 0, NULL},
+	{"whole blocks of 128, of weight and scale", DIVISOR, NULL,
+	 "u.weight F8_E4M3 [768,1]\nu.weight_scale_inv F32 [6,1]\n"
+	 "d.weight F8_E4M3 [1,768]\nd.weight_scale_inv F32 [1,6]\n",
+	 4, 1, 0, 0,
+	 "u.weight F8_E4M3 [384,1] = u.weight@384+384\n"
+	 "u.weight_scale_inv F32 [3,1] = u.weight_scale_inv@12+12\n"
+	 "d.weight F8_E4M3 [1,384] = d.weight@384+384\n"
+	 "d.weight_scale_inv F32 [1,3] = d.weight_scale_inv@12+12\n",
+	 0, NULL},
+	{"blocks of 16 of two values a byte, rows too", DIVISOR, NULL,
+	 "u.weight U8 [96,8]\nu.weight_scale F8_E4M3 [96,1]\n"
+	 "d.weight U8 [2,48]\nd.weight_scale F8_E4M3 [2,6]\n",
+	 4, 1, 0, 0,
+	 "u.weight U8 [48,8] = u.weight@384+384\nu.weight_scale F8_E4M3 [48,1] = "
+	 "u.weight_scale@48+48\n"
+	 "d.weight U8 [2,24] = d.weight@24+48*2/48\nd.weight_scale F8_E4M3 [2,3] = "
+	 "d.weight_scale@3+6*2/6\n",
+	 0, NULL},
+	{"no whole blocks", DIVISOR, NULL,
+	 "u.weight F8_E4M3 [200,1]\nu.weight_scale_inv F32 [2,1]\n", 4, 1, 0, 0,
+	 "tensor 'u.weight' has dimension 0 of 200, which are no whole blocks of 128", EINVAL,
+	 NULL},
+};
+
 int main(void)
 {
 	static const struct rows tables[] = {
@@ -373,6 +411,7 @@ int main(void)
 		{"packed", packed, sizeof(packed) / sizeof(*packed), WLOAD_NAMES_FUSED},
 		{"scale", scales, sizeof(scales) / sizeof(*scales), WLOAD_NAMES_FUSED},
 		{"also", also, sizeof(also) / sizeof(*also), WLOAD_NAMES_FUSED},
+		{"divisor", divisors, sizeof(divisors) / sizeof(*divisors), WLOAD_NAMES_FUSED},
 		{"layout", layouts, sizeof(layouts) / sizeof(*layouts), WLOAD_NAMES_FUSED},
 	};
 	struct tap tap = {0};
