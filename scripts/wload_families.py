@@ -114,6 +114,61 @@ def experts(name, c, count, scheme="bf16"):
         yield from mlp(f"{name}.experts.{e}", c["hidden_size"], c["moe_intermediate_size"], scheme)
 
 
+def fused_experts(name, c, count, scheme="bf16"):
+    """All experts in one tensor, as transformers 5 has them: gate's rows, then up's."""
+    hidden, inner = c["hidden_size"], c["moe_intermediate_size"]
+    for module, rows, cols in (("gate_up_proj", 2 * inner, hidden), ("down_proj", hidden, inner)):
+        yield f"{name}.experts.{module}", "F8_E4M3" if scheme == "fp8" else "BF16", (
+            count, rows, cols)
+        if scheme == "fp8":
+            yield f"{name}.experts.{module}_scale_inv", "F32", (
+                count, -(-rows // 128), -(-cols // 128))
+
+
+def microscaled_experts(name, count, hidden, inner, scheme):
+    """gpt-oss: gate and up row by row; 32 values in 16 bytes share a scale, or BF16 transposed."""
+    name += ".experts"
+    for module, rows, cols in (("gate_up_proj", 2 * inner, hidden), ("down_proj", hidden, inner)):
+        yield f"{name}.{module}_bias", "BF16", (count, rows)
+        if scheme == "mxfp4":
+            yield f"{name}.{module}_blocks", "U8", (count, rows, cols // 32, 16)
+            yield f"{name}.{module}_scales", "U8", (count, rows, cols // 32)
+        else:
+            yield f"{name}.{module}", "BF16", (count, cols, rows)
+
+
+def affine(name, rows, cols):
+    yield from linear(name, rows, cols, bias=True)
+
+
+def affine_norm(name, size):
+    yield from norm(name, size)
+    yield name + ".bias", "BF16", (size,)
+
+
+def llama4_vision(c, hidden):
+    """What looks at pictures, and no engine's ranks share out."""
+    v, size = c["vision_config"], c["vision_config"]["hidden_size"]
+    patches = (v["image_size"] // v["patch_size"])**2
+    yield "vision_model.class_embedding", "BF16", (size,)
+    yield "vision_model.positional_embedding_vlm", "BF16", (patches + 1, size)
+    yield from linear("vision_model.patch_embedding.linear", size, 3 * v["patch_size"]**2)
+    for side in ("pre", "post"):
+        yield from affine_norm(f"vision_model.layernorm_{side}", size)
+    for i in range(v["num_hidden_layers"]):
+        name = f"vision_model.model.layers.{i}"
+        for qkvo in "qkvo":
+            yield from affine(f"{name}.self_attn.{qkvo}_proj", size, size)
+        yield from affine(name + ".mlp.fc1", v["intermediate_size"], size)
+        yield from affine(name + ".mlp.fc2", size, v["intermediate_size"])
+        yield from affine_norm(name + ".input_layernorm", size)
+        yield from affine_norm(name + ".post_attention_layernorm", size)
+    inner = v["projector_input_dim"]
+    yield from linear("vision_model.vision_adapter.mlp.fc1", inner, v["intermediate_size"])
+    yield from linear("vision_model.vision_adapter.mlp.fc2", v["projector_output_dim"], inner)
+    yield from linear("multi_modal_projector.linear_1", hidden, v["vision_output_dim"])
+
+
 # ---- families: config -> tensors -------------------------------------------------------------
 
 def llama(c, how="bf16"):
@@ -127,12 +182,12 @@ def llama(c, how="bf16"):
     return decoder(c, layer)
 
 
-def qwen3_moe(c, how="bf16"):
+def qwen3_moe(c, how="bf16", among=experts):
     def layer(name, _):
         yield from grouped_attention(name + ".self_attn", c, False, False, ("q_norm", "k_norm"),
                                      how)
         yield name + ".mlp.gate.weight", "BF16", (c["num_experts"], c["hidden_size"])
-        yield from experts(name + ".mlp", c, c["num_experts"], how)
+        yield from among(name + ".mlp", c, c["num_experts"], how)
     return decoder(c, layer)
 
 
@@ -185,7 +240,7 @@ def hunyuan_packed(c):
     return decoder(c, layer)
 
 
-def glm4_moe(c):
+def glm4_moe(c, among=experts):
     hidden, count = c["hidden_size"], c["n_routed_experts"]
     qk = ("q_norm", "k_norm") if c["use_qk_norm"] else ()
 
@@ -196,7 +251,7 @@ def glm4_moe(c):
             return
         yield name + ".mlp.gate.weight", "BF16", (count, hidden)
         yield name + ".mlp.gate.e_score_correction_bias", "F32", (count,)
-        yield from experts(name + ".mlp", c, count)
+        yield from among(name + ".mlp", c, count)
         yield from mlp(name + ".mlp.shared_experts", hidden,
                        c["moe_intermediate_size"] * c["n_shared_experts"])
     return decoder(c, layer, c["num_nextn_predict_layers"])
@@ -217,7 +272,7 @@ def hunyuan(c):
     return decoder(c, layer)
 
 
-def deepseek(c, how="fp8"):
+def deepseek(c, how="fp8", among=experts):
     """R1. The FP4 checkpoint quantises only the MLPs, and leaves the prediction layer alone."""
     hidden, count = c["hidden_size"], c["n_routed_experts"]
 
@@ -228,12 +283,52 @@ def deepseek(c, how="fp8"):
         if i < c["first_k_dense_replace"]:
             yield from mlp(name + ".mlp", hidden, c["intermediate_size"], scheme)
             return
-        yield from experts(name + ".mlp", c, count, scheme)
+        yield from among(name + ".mlp", c, count, scheme)
         yield name + ".mlp.gate.weight", "BF16", (count, hidden)
         yield name + ".mlp.gate.e_score_correction_bias", "F32", (count,)
         yield from mlp(name + ".mlp.shared_experts", hidden,
                        c["moe_intermediate_size"] * c["n_shared_experts"], scheme)
     return decoder(c, layer, c["num_nextn_predict_layers"])
+
+
+def mixtral_fused(c):
+    def layer(name, _):
+        yield from grouped_attention(name + ".self_attn", c)
+        name += ".block_sparse_moe"
+        yield name + ".gate.weight", "BF16", (c["num_local_experts"], c["hidden_size"])
+        yield from fused_experts(name, {**c, "moe_intermediate_size": c["intermediate_size"]},
+                                 c["num_local_experts"])
+    return decoder(c, layer)
+
+
+def llama4(config):
+    """Its language model's names begin with that; every so many layers are of experts."""
+    c = config["text_config"]
+    hidden, inner, count = c["hidden_size"], c["intermediate_size"], c["num_local_experts"]
+
+    def layer(name, i):
+        yield from grouped_attention(name + ".self_attn", c)
+        name += ".feed_forward"
+        if (i + 1) % c["interleave_moe_layer_step"]:
+            yield from mlp(name, hidden, c["intermediate_size_mlp"])
+            return
+        yield f"{name}.experts.gate_up_proj", "BF16", (count, hidden, 2 * inner)
+        yield f"{name}.experts.down_proj", "BF16", (count, inner, hidden)
+        yield f"{name}.router.weight", "BF16", (count, hidden)
+        yield from mlp(name + ".shared_expert", hidden, inner)
+    for name, dtype, shape in decoder(c, layer):
+        yield "language_model." + name, dtype, shape
+    yield from llama4_vision(config, hidden)
+
+
+def gpt_oss(c, how="mxfp4"):
+    def layer(name, _):
+        yield name + ".self_attn.sinks", "BF16", (c["num_attention_heads"],)
+        yield from grouped_attention(name + ".self_attn", c, True, True)
+        yield from affine(name + ".mlp.router", c["num_local_experts"], c["hidden_size"])
+        yield from microscaled_experts(name + ".mlp", c["num_local_experts"], c["hidden_size"],
+                                       c["intermediate_size"], how)
+    return decoder(c, layer)
 
 
 # ---- configs ---------------------------------------------------------------------------------
@@ -313,6 +408,31 @@ def deepseek_config(**more):
                   **more)
 
 
+def llama4_config(layers, count, step):
+    """The language model's numbers are apart, as those of what looks at pictures are."""
+    text = common("llama4_text", "Llama4ForCausalLM", 5120, 8192, layers, 40, 8, 202048,
+                  head_dim=128, intermediate_size_mlp=16384, num_local_experts=count,
+                  num_experts_per_tok=1, interleave_moe_layer_step=step, use_qk_norm=True,
+                  max_position_embeddings=262144, bos_token_id=200000,
+                  eos_token_id=[200001, 200007, 200008])
+    vision = {"model_type": "llama4_vision_model", "hidden_size": 1408, "image_size": 336,
+              "patch_size": 14, "intermediate_size": 5632, "num_attention_heads": 16,
+              "num_hidden_layers": 34, "projector_input_dim": 4096, "projector_output_dim": 4096,
+              "vision_output_dim": 4096}
+    return {"architectures": ["Llama4ForConditionalGeneration"], "model_type": "llama4",
+            "text_config": text, "vision_config": vision, "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16", "transformers_version": "4.51.0"}
+
+
+def gpt_oss_config(layers, count):
+    return common("gpt_oss", "GptOssForCausalLM", 2880, 2880, layers, 64, 8, 201088, head_dim=64,
+                  attention_bias=True, num_local_experts=count, num_experts_per_tok=4,
+                  sliding_window=128, swiglu_limit=7.0, rope_theta=150000, eos_token_id=200002,
+                  quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": [
+                      "model.layers.*.self_attn", "model.layers.*.mlp.router",
+                      "model.embed_tokens", "lm_head"]})
+
+
 FP8_BLOCKS = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
               "weight_block_size": [128, 128]}
 
@@ -355,19 +475,39 @@ FAMILIES = {
                           max_position_embeddings=8192), gemma2),
     "phi-3-mini": (common("phi3", "Phi3ForCausalLM", 3072, 8192, 32, 32, 32, 32064,
                           rope_theta=10000.0, max_position_embeddings=4096), phi3),
+    "llama-4-scout": (llama4_config(48, 16, 1), llama4),
+    "llama-4-maverick": (llama4_config(48, 128, 2), llama4),
+    "gpt-oss-20b": (gpt_oss_config(24, 32), gpt_oss),
+    "gpt-oss-120b": (gpt_oss_config(36, 128), gpt_oss),
 }
+
+
+def parts_of(config):
+    """A copy of a config, and the part of it that holds the language model's numbers."""
+    config = dict(config)
+    if "text_config" in config:
+        config["text_config"] = dict(config["text_config"])
+    return config, config.get("text_config", config)
 
 
 def tiny(family, kv_heads, **more):
     """A real config at a size for tests, with sizes that ranks do not divide where there can be."""
-    config = dict(FAMILIES[family][0])
+    all_of_it, config = parts_of(FAMILIES[family][0])
     small = {"hidden_size": 64, "intermediate_size": 100, "moe_intermediate_size": 25,
              "num_hidden_layers": 2, "num_attention_heads": 24, "num_key_value_heads": kv_heads,
              "vocab_size": 211, "head_dim": 8}
     config.update({key: small[key] for key in small if key in config})
     config.update({"head_dim": 8} if "kv_lora_rank" not in config else {})
     config.update(more)
-    return config
+    return all_of_it
+
+
+def small_pictures(config):
+    """The same with what looks at pictures small as well."""
+    return {**config, "vision_config": {
+        **config["vision_config"], "hidden_size": 48, "intermediate_size": 80, "image_size": 28,
+        "num_hidden_layers": 1, "projector_input_dim": 24, "projector_output_dim": 32,
+        "vision_output_dim": 32}}
 
 
 # Of multi-head latent attention, each number another one.
@@ -403,12 +543,34 @@ FAMILIES.update({
     "tiny-deepseek-fp4": (tiny("deepseek-r1-fp4", 24, **LATENT, intermediate_size=768,
                                moe_intermediate_size=384), partial(deepseek, how="nvfp4")),
     "tiny-deepseek-fp8": (tiny("deepseek-r1-fp8", 48, **BLOCKS), deepseek),
+    "tiny-qwen3-moe-fused": (tiny("qwen3-235b-a22b", 2, num_experts=6),
+                             partial(qwen3_moe, among=fused_experts)),
+    "tiny-qwen3-moe-fused-fp8": (tiny("qwen3-235b-a22b", 2, num_experts=2, head_dim=128,
+                                      moe_intermediate_size=3072,
+                                      quantization_config=FP8_BLOCKS),
+                                 partial(qwen3_moe, how="fp8", among=fused_experts)),
+    "tiny-glm-4.5-fused": (tiny("glm-4.5", 4, n_routed_experts=6, first_k_dense_replace=1),
+                           partial(glm4_moe, among=fused_experts)),
+    "tiny-deepseek-fused": (tiny("deepseek-v3-bf16", 24, **LATENT),
+                            partial(deepseek, how="bf16", among=fused_experts)),
+    "tiny-mixtral-fused": (tiny("mixtral-8x7b", 24, num_local_experts=4), mixtral_fused),
+    "tiny-llama4": (small_pictures(tiny("llama-4-scout", 24, num_local_experts=4,
+                                        intermediate_size_mlp=200, interleave_moe_layer_step=2)),
+                    llama4),
+    # Rows of weights that are placed one by one; those of scales are not.
+    "tiny-gpt-oss": (tiny("gpt-oss-120b", 24, num_local_experts=4, hidden_size=1024,
+                          intermediate_size=768), gpt_oss),
+    "tiny-gpt-oss-odd": (tiny("gpt-oss-20b", 24, num_local_experts=2, intermediate_size=96),
+                         gpt_oss),
+    "tiny-gpt-oss-bf16": (tiny("gpt-oss-20b", 4, num_local_experts=6),
+                          partial(gpt_oss, how="bf16")),
 })
 
 # The numbers of a config that a scale shrinks, and what each stays a multiple of.
 SCALED = {"hidden_size": 128, "intermediate_size": 128, "moe_intermediate_size": 128,
           "vocab_size": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
-          "n_routed_experts": 1, "num_experts": 1, "q_lora_rank": 128, "kv_lora_rank": 128}
+          "n_routed_experts": 1, "num_experts": 1, "intermediate_size_mlp": 128,
+          "q_lora_rank": 128, "kv_lora_rank": 128}
 
 
 def scale_config(config, scale):
@@ -420,14 +582,13 @@ def scale_config(config, scale):
     config["num_attention_heads"] = max(heads // kv_heads, 1) * kv_heads
     if "q_lora_rank" not in config:
         config["head_dim"] = config.get("head_dim") or config["hidden_size"] // heads
-    return config
 
 
 def build(family, layers=None, scale=None, edits=()):
     """The config, and the list of tensors, of a family with fewer layers or scaled widths, or with
     other edits of its config, (key, value). KeyError: the config has no such key."""
     base, tensors = FAMILIES[family]
-    config = dict(base)
+    all_of_it, config = parts_of(base)
     for key, value in edits:
         if key not in config:
             raise KeyError(key)
@@ -435,8 +596,8 @@ def build(family, layers=None, scale=None, edits=()):
     if layers is not None:
         config["num_hidden_layers"] = layers
     if scale is not None:
-        config = scale_config(config, scale)
-    return config, list(tensors(config))
+        scale_config(config, scale)
+    return all_of_it, list(tensors(all_of_it))
 
 
 def quantisation_file(family, config):

@@ -16,13 +16,14 @@ static size_t index_of(const struct rules_names *names, const char *name)
 	return i;
 }
 
-/* A packed module counts for a rule that joins all that it holds. */
-static bool holds_parts_of(const struct rules_packed *packed, const struct rules_fuse *rule)
+/* What holds several parts counts for a rule that joins all of them. */
+static bool holds_parts_of(const char *within, const struct rules_names *parts,
+			   const struct rules_fuse *rule)
 {
-	if (strcmp(packed->within, rule->within) != 0)
+	if (strcmp(within, rule->within) != 0)
 		return false;
-	for (size_t i = 0; i < packed->parts.count; i++)
-		if (!rules_names_contain(&rule->from, packed->parts.items[i]))
+	for (size_t i = 0; i < parts->count; i++)
+		if (!rules_names_contain(&rule->from, parts->items[i]))
 			return false;
 	return true;
 }
@@ -44,12 +45,16 @@ void find_init(struct find *find, const struct rules_fuse *rule, const struct wl
 	for (i = 0; i < rule->from.count; i++)
 		add_module(find, rule->from.items[i])->part = (uint32_t)i;
 	for (i = 0; i < rules->packed_count && packed < FIND_PACKED_MAX; i++) {
-		if (!holds_parts_of(&rules->packed[i], rule) ||
+		if (!holds_parts_of(rules->packed[i].within, &rules->packed[i].parts, rule) ||
 		    index_of(&rule->from, rules->packed[i].module) < rule->from.count)
 			continue;
 		packed_init(&find->packed[packed], &rules->packed[i], config);
 		add_module(find, rules->packed[i].module)->packed = &find->packed[packed++];
 	}
+	for (i = 0; rule->stacked && i < rules->experts_count; i++)
+		if (holds_parts_of(rules->experts[i].within, &rules->experts[i].parts, rule) &&
+		    find->experts_count < FIND_PACKED_MAX)
+			find->experts[find->experts_count++] = &rules->experts[i];
 }
 
 /* The component of a name after the one at p, or NULL. */
@@ -73,6 +78,18 @@ static const char *read_expert(const char *p, uint32_t *ret)
 	return p + 1;
 }
 
+static bool find_experts(const struct find *find, const char *p, struct found *ret)
+{
+	for (size_t i = 0; i < find->experts_count; i++) {
+		if (strcmp(find->experts[i]->tensor, p) != 0)
+			continue;
+		ret->experts = find->experts[i];
+		ret->leaf = ret->experts->leaf;
+		return true;
+	}
+	return false;
+}
+
 bool find_behind(const struct find *find, const char *name, size_t stem_len, struct found *ret)
 {
 	const char *p = name + stem_len;
@@ -81,7 +98,7 @@ bool find_behind(const struct find *find, const char *name, size_t stem_len, str
 	if (find->rule->stacked)
 		p = read_expert(p, &ret->expert);
 	if (!p)
-		return false;
+		return find_experts(find, name + stem_len, ret);
 	for (size_t i = 0; i < find->module_count; i++) {
 		const struct find_module *module = &find->modules[i];
 

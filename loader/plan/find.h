@@ -10,6 +10,9 @@
  *   model.layers.3.mlp.experts.17.up_proj.weight  stack: "within" mlp.experts, "from" up_proj
  *   '------- stem -----------' 17 module  leaf
  *
+ *   model.layers.3.mlp.experts.gate_up_proj       a tensor of all experts
+ *   '------- stem -----------'
+ *
  * A module is one of "from", or a packed one that holds several of them. Pure. */
 
 #include "loader/plan/packed.h"
@@ -29,13 +32,16 @@ struct find {
 	struct packed packed[FIND_PACKED_MAX];
 	struct find_module modules[RULES_PARTS_MAX + FIND_PACKED_MAX];
 	size_t module_count;
+	const struct rules_experts *experts[FIND_PACKED_MAX]; /* tensors of all */
+	size_t experts_count;
 };
 
 struct found {
 	size_t stem_len; /* with the last dot */
 	uint32_t expert; /* 0 where the rule stacks nothing; RULES_EXPERTS_MAX: that, or more */
-	const struct find_module *module;
-	const char *leaf; /* in the name */
+	const struct find_module *module; /* NULL: it is of all experts */
+	const struct rules_experts *experts;
+	const char *leaf; /* in the name, or the rule's */
 };
 
 /* rules, config  borrowed */

@@ -231,7 +231,8 @@ int fuse_apply(struct draft *draft, const struct rules_fuse *rule, const struct 
 		const char *name = wload_inventory_tensor(draft->inv, i).name;
 		struct group group CLEANUP(group_done) = {0};
 
-		if (crossed_off[i] || !find_in(&find, name, &found))
+		if (crossed_off[i] || rules_apart(fuse->rules, name) ||
+		    !find_in(&find, name, &found))
 			continue;
 		r = group_collect(draft, &find, name, found.stem_len, crossed_off, &group, err);
 		if (r == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/plan/experts.h"
 #include "loader/plan/group.h"
 #include "loader/plan/scale.h"
 
@@ -31,12 +32,12 @@ static void refuse_stranger(const struct walk *w, uint32_t tensor)
 	w->group->refused = true;
 }
 
-static size_t find_leaf(const struct rules_fuse *rule, const char *leaf)
+static size_t find_name(const struct rules_names *names, const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < rule->leaves.count; i++)
-		if (!strcmp(rule->leaves.items[i], leaf))
+	for (i = 0; i < names->count; i++)
+		if (!strcmp(names->items[i], name))
 			break;
 	return i;
 }
@@ -111,16 +112,47 @@ static int enter_packed(const struct walk *w, uint32_t tensor, size_t leaf,
 	return r;
 }
 
+/* Enters every expert's parts of a tensor that holds them all. */
+static int enter_experts(const struct walk *w, uint32_t tensor, size_t leaf,
+			 const struct found *found)
+{
+	const struct rules_experts *rule = found->experts;
+	struct wload_tensor t = wload_inventory_tensor(w->draft->inv, tensor);
+	struct found one = *found;
+	int r = 0;
+
+	if (!experts_fit(rule, &t, w->group->experts)) {
+		draft_note(w->draft, STAYS "'%.*s' is not what the rules say of it",
+			   STAYS_ARG(w->group), DRAFT_SHOW(t.name));
+		w->group->refused = true;
+		return 0;
+	}
+	for (; r == 0 && one.expert < w->group->experts; one.expert++)
+		for (uint32_t i = 0; r == 0 && i < rule->parts.count; i++) {
+			size_t place = find_name(&w->group->rule->from, rule->parts.items[i]);
+			uint32_t part;
+
+			r = experts_view(w->draft, rule, tensor, w->group->stem_len, one.expert, i,
+					 &part, w->err);
+			if (r == 0 && !w->group->refused &&
+			    !enter(w->group, leaf, &one, (uint32_t)place, part))
+				refuse_stranger(w, tensor);
+		}
+	return r;
+}
+
 static int enter_tensor(const struct walk *w, uint32_t tensor, const struct found *found)
 {
 	struct group *g = w->group;
-	size_t leaf = find_leaf(g->rule, found->leaf);
+	size_t leaf = find_name(&g->rule->leaves, found->leaf);
 
 	w->crossed_off[tensor] = true;
 	if (g->refused)
 		return 0;
 	if (leaf == g->rule->leaves.count || found->expert == RULES_EXPERTS_MAX)
 		refuse_stranger(w, tensor);
+	else if (found->experts)
+		return enter_experts(w, tensor, leaf, found);
 	else if (found->module->packed)
 		return enter_packed(w, tensor, leaf, found);
 	else if (!enter(g, leaf, found, found->module->part, tensor))
@@ -131,7 +163,7 @@ static int enter_tensor(const struct walk *w, uint32_t tensor, const struct foun
 /* A scale's views learn whose they are. */
 static void pair_views(const struct draft *draft, const struct group *g)
 {
-	size_t weight = find_leaf(g->rule, "weight"), count = (size_t)g->experts * g->from;
+	size_t weight = find_name(&g->rule->leaves, "weight"), count = (size_t)g->experts * g->from;
 
 	if (weight == g->rule->leaves.count)
 		return;
@@ -160,10 +192,17 @@ static uint32_t count_experts(const struct draft *draft, const struct group *g, 
 	uint32_t experts = 1, tensor;
 	struct found found;
 
-	for (; g->rule->stacked && rank < end; rank++)
-		if (find_behind(g->find, name_at(draft, rank, &tensor), g->stem_len, &found) &&
-		    found.expert >= experts && found.expert < RULES_EXPERTS_MAX)
-			experts = found.expert + 1;
+	for (; g->rule->stacked && rank < end; rank++) {
+		uint64_t count;
+
+		if (!find_behind(g->find, name_at(draft, rank, &tensor), g->stem_len, &found))
+			continue;
+		count = (uint64_t)found.expert + 1;
+		if (found.experts)
+			count = experts_count(wload_inventory_tensor(draft->inv, tensor));
+		if (count > experts && count <= RULES_EXPERTS_MAX)
+			experts = (uint32_t)count;
+	}
 	return experts;
 }
 

@@ -61,29 +61,31 @@ static int guess_heads(const struct split *split, const struct wload_tensor *ten
 
 /* The rows of a head, where config.json tells them. */
 static int ask_rows(const struct split *split, const struct wload_tensor *tensor,
-		    const struct along *along, const struct rules_names *head, uint64_t *ret_rows,
-		    struct wload_error *err)
+		    const struct rules_split *rule, uint64_t *ret_rows, struct wload_error *err)
 {
-	uint64_t rows = 0;
+	const struct along *along = rule->along;
 	int r = 0;
 
-	if (!head->count)
+	if (!rule->head_count)
 		return ask_count(split, tensor, along, "head_dim", ret_rows, err);
-	for (size_t i = 0; r == 0 && i < head->count; i++) {
-		r = ask_count(split, tensor, along, head->items[i], &rows, err);
+	for (size_t i = 0; r == 0 && i < rule->head_count; i++) {
+		const char *key = rule->head[i].key;
+		uint64_t rows = rule->head[i].number;
+
+		if (key)
+			r = ask_count(split, tensor, along, key, &rows, err);
 		if (r == 0 && !rows)
-			r = fail_heads(split, tensor, along, "tells no number as", head->items[i],
-				       err);
+			r = fail_heads(split, tensor, along, "tells no number as", key, err);
 		*ret_rows += rows; /* at most RULES_HEAD_MAX numbers below 2^32 */
 	}
 	return r;
 }
 
 static int count_heads(const struct split *split, const struct wload_tensor *tensor,
-		       const struct along *along, const struct rules_names *head,
-		       struct heads *heads, struct wload_error *err)
+		       const struct rules_split *rule, struct heads *heads, struct wload_error *err)
 {
-	int r = ask_rows(split, tensor, along, head, &heads->rows, err);
+	const struct along *along = rule->along;
+	int r = ask_rows(split, tensor, rule, &heads->rows, err);
 
 	heads->key = along->heads;
 	if (r == 0)
@@ -95,11 +97,11 @@ static int count_heads(const struct split *split, const struct wload_tensor *ten
 
 /* How much of a dimension each head has; they must fill it. */
 static int size_heads(const struct split *split, const struct wload_tensor *tensor,
-		      const struct along *along, const struct rules_names *head,
-		      struct heads *heads, struct wload_error *err)
+		      const struct rules_split *rule, struct heads *heads, struct wload_error *err)
 {
+	const struct along *along = rule->along;
 	uint64_t size = tensor->shape[along->dim];
-	int r = count_heads(split, tensor, along, head, heads, err);
+	int r = count_heads(split, tensor, rule, heads, err);
 
 	if (r < 0)
 		return r;
@@ -119,11 +121,12 @@ static int size_heads(const struct split *split, const struct wload_tensor *tens
 }
 
 int heads_range(const struct split *split, const struct wload_tensor *tensor,
-		const struct along *along, const struct rules_names *head,
-		struct split_range *ret_range, struct wload_error *err)
+		const struct rules_split *rule, struct split_range *ret_range,
+		struct wload_error *err)
 {
+	const struct along *along = rule->along;
 	struct heads heads = {NULL, 0, 0};
-	int r = size_heads(split, tensor, along, head, &heads, err);
+	int r = size_heads(split, tensor, rule, &heads, err);
 	uint64_t share;
 
 	if (r < 0)

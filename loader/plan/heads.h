@@ -8,12 +8,12 @@
 
 /* Works out the range of whole heads.
  *
- * head  numbers of config.json whose sum is the rows of a head; none: "head_dim", if it has one
+ * rule  whose "head" are the rows of one; none: config.json's "head_dim", if it has one
  *
  * Returns 0, or -EINVAL when config.json does not tell how many there are, or they do not fill the
  * dimension or can't be shared out. */
 int heads_range(const struct split *split, const struct wload_tensor *tensor,
-		const struct along *along, const struct rules_names *head,
-		struct split_range *ret_range, struct wload_error *err);
+		const struct rules_split *rule, struct split_range *ret_range,
+		struct wload_error *err);
 
 #endif

@@ -117,6 +117,41 @@ int laying_cut(const struct laying *l, const struct draft_join *join, uint32_t p
 			     : split_part(&l->split, part, ret, err);
 }
 
+/* The first byte of what a part is in its tensor, where experts differ in that. */
+static uint64_t offset_of(const struct laying *l, uint32_t part)
+{
+	const struct draft_view *view = draft_view(l->draft, part);
+
+	return view ? view->offset : 0;
+}
+
+struct wload_source laying_source(const struct laying *l, const struct draft_join *join,
+				  const struct split_part *cut, uint32_t i, uint32_t expert)
+{
+	struct wload_source source = cut->source;
+	uint32_t first, count, part = laying_parts(l, join, expert)[i];
+
+	laying_experts(l, join, &first, &count);
+	source.tensor = draft_tensor(l->draft, part);
+	if (source.bytes)
+		source.src_offset +=
+			offset_of(l, part) - offset_of(l, laying_parts(l, join, first)[i]);
+	return source;
+}
+
+static bool is_staged(const struct laying *l, const struct draft_join *join)
+{
+	const uint32_t *parts = laying_parts(l, join, 0);
+
+	for (uint32_t i = 0; i < join->parts; i++) {
+		const struct draft_view *view = draft_view(l->draft, parts[i]);
+
+		if (view && view->staged)
+			return true;
+	}
+	return false;
+}
+
 int laying_keep(struct laying *l, struct wload_param *param, const struct wload_source *sources,
 		size_t count, struct wload_error *err)
 {
@@ -201,7 +236,7 @@ static int check_experts(const struct laying *l, const struct draft_join *join,
 static int lay_down_join(struct laying *l, const struct draft_join *join, struct wload_error *err)
 {
 	struct wload_param *param = &l->plan->params[l->plan->count];
-	struct split_part cut[RULES_PARTS_MAX];
+	struct split_part cut[RULES_PARTS_MAX], part;
 	uint32_t first, count;
 	uint64_t *shape = NULL;
 	int r = check_experts(l, join, err);
@@ -222,9 +257,14 @@ static int lay_down_join(struct laying *l, const struct draft_join *join, struct
 	r = shape_join(l, join, count, param, &shape, err);
 	if (r == 0)
 		r = cut_parts(l, join, laying_parts(l, join, first), param, cut, shape, err);
+	if (r == 0 && is_staged(l, join))
+		return lay_down_staged(l, join, cut, param, err);
 	for (uint32_t e = first; r == 0 && e < first + count; e++)
-		for (uint32_t i = 0; r == 0 && i < join->parts; i++)
-			r = laying_add(l, &cut[i], laying_parts(l, join, e)[i], param, err);
+		for (uint32_t i = 0; r == 0 && i < join->parts; i++) {
+			part = cut[i];
+			part.source = laying_source(l, join, &cut[i], i, e);
+			r = laying_add(l, &part, laying_parts(l, join, e)[i], param, err);
+		}
 	return r;
 }
 

@@ -28,6 +28,11 @@ const uint32_t *laying_parts(const struct laying *l, const struct draft_join *jo
 int laying_cut(const struct laying *l, const struct draft_join *join, uint32_t part,
 	       struct split_part *ret, struct wload_error *err);
 
+/* What the rank has of part `i` of an expert, as it has of the first of its own: experts are alike,
+ * but where one is in a tensor of all. */
+struct wload_source laying_source(const struct laying *l, const struct draft_join *join,
+				  const struct split_part *cut, uint32_t i, uint32_t expert);
+
 /* A dimension of what the rank has of a part. */
 uint64_t laying_dim(const struct wload_tensor *t, const struct split_part *part, uint32_t dim);
 
@@ -48,5 +53,12 @@ int lay_down_own(struct laying *l, const struct draft_join *join, struct wload_e
 
 /* Lays down what a rule of "also" makes. */
 int lay_down_also(struct laying *l, const struct draft_join *join, struct wload_error *err);
+
+/* Lays down a stack that steps make.
+ *
+ * cut    what the rank has of its first expert's parts
+ * param  has its name, type and shape */
+int lay_down_staged(struct laying *l, const struct draft_join *join, const struct split_part *cut,
+		    struct wload_param *param, struct wload_error *err);
 
 #endif

@@ -16,6 +16,17 @@ static int read_model_types(const struct reading *in, const char *name, struct j
 	return read_names(in, name, value, 1, RULES_LIST_MAX, ret);
 }
 
+static int read_apart(const struct reading *in, const char *name, struct json_object *value,
+		      void *ret)
+{
+	const struct rules_names *modules = ret;
+	int r = read_names(in, name, value, 1, RULES_LIST_MAX, ret);
+
+	for (size_t i = 0; r == 0 && i < modules->count; i++)
+		r = read_check_components(in, name, modules->items[i], false);
+	return r;
+}
+
 /* "from" of a stack. */
 static int read_any_from(const struct reading *in, const char *name, struct json_object *value,
 			 void *ret)
@@ -68,12 +79,6 @@ static int read_along(const struct reading *in, const char *name, struct json_ob
 	return 0;
 }
 
-static int read_head(const struct reading *in, const char *name, struct json_object *value,
-		     void *ret)
-{
-	return read_names(in, name, value, 1, RULES_HEAD_MAX, ret);
-}
-
 static int read_layout(const struct reading *in, const char *name, struct json_object *value,
 		       void *ret)
 {
@@ -121,6 +126,20 @@ static int read_shares(const struct reading *in, const char *name, struct json_o
 	rule->share_count = json_object_array_length(value);
 	for (size_t i = 0; r == 0 && i < rule->share_count; i++)
 		r = read_share(in, name, json_object_array_get_idx(value, i), &rule->shares[i]);
+	return r;
+}
+
+static int read_head(const struct reading *in, const char *name, struct json_object *value,
+		     void *ret)
+{
+	struct rules_split *rule = ret;
+	int r = read_check_array(in, name, value, 1, RULES_HEAD_MAX);
+
+	if (r < 0)
+		return r;
+	rule->head_count = json_object_array_length(value);
+	for (size_t i = 0; r == 0 && i < rule->head_count; i++)
+		r = read_share(in, name, json_object_array_get_idx(value, i), &rule->head[i]);
 	return r;
 }
 
@@ -280,10 +299,43 @@ static int read_one_packed(struct reading *in, struct json_object *object,
 	return r;
 }
 
+static const struct field experts_members[] = {
+	{"interleaved", read_flag, offsetof(struct rules_experts, interleaved), true},
+	{"leaf", read_string, offsetof(struct rules_experts, leaf), false},
+	{"parts", read_any_from, offsetof(struct rules_experts, parts), false},
+	{"tensor", read_string, offsetof(struct rules_experts, tensor), false},
+	{"transposed", read_flag, offsetof(struct rules_experts, transposed), true},
+	{"within", read_string, offsetof(struct rules_experts, within), false},
+	{NULL, NULL, 0, false},
+};
+
+static int read_one_experts(struct reading *in, struct json_object *object,
+			    struct wload_rules *rules)
+{
+	struct rules_experts *rule = &rules->experts[rules->experts_count++];
+	size_t i;
+	int r = read_object(in, object, experts_members, rule);
+
+	if (r == 0)
+		r = read_check_components(in, "tensor", rule->tensor, true);
+	if (r == 0)
+		r = read_check_components(in, "within", rule->within, false);
+	if (r == 0)
+		r = read_check_components(in, "leaf", rule->leaf, true);
+	for (i = 0; r == 0 && i < rule->parts.count; i++)
+		r = read_check_components(in, "parts", rule->parts.items[i], true);
+	for (i = 0; r == 0 && i < in->index; i++)
+		if (!strcmp(rules->experts[i].tensor, rule->tensor) &&
+		    !strcmp(rules->experts[i].within, rule->within))
+			r = read_fail(in, EBADMSG, "tensor", "is '%s', as it is in 'experts[%zu]'",
+				      rule->tensor, i);
+	return r;
+}
+
 static const struct field split_members[] = {
 	{"along", read_along, offsetof(struct rules_split, along), false},
 	{"divisor", read_flag, offsetof(struct rules_split, divisor), true},
-	{"head", read_head, offsetof(struct rules_split, head), true},
+	{"head", read_head, 0, true},
 	{"layout", read_layout, offsetof(struct rules_split, layouts), true},
 	{"leaves", read_leaves, offsetof(struct rules_split, leaves), true},
 	{"modules", read_modules, offsetof(struct rules_split, modules), false},
@@ -296,7 +348,7 @@ static int check_split(const struct reading *in, const struct rules_split *rule,
 	size_t i, j;
 	int r = 0;
 
-	if (rule->head.count && !rule->along->heads)
+	if (rule->head_count && !rule->along->heads)
 		r = read_fail(in, EBADMSG, "head", "is there, and 'along' is '%s'",
 			      rule->along->word);
 	if (r == 0 && rule->divisor && (rule->along->heads || !rule->along->splits))
@@ -412,6 +464,13 @@ static int read_packed(const struct reading *in, const char *name, struct json_o
 			  &((struct wload_rules *)rules)->packed, rules);
 }
 
+static int read_experts(const struct reading *in, const char *name, struct json_object *value,
+			void *rules)
+{
+	return read_rules(in, name, value, sizeof(struct rules_experts), read_one_experts,
+			  &((struct wload_rules *)rules)->experts, rules);
+}
+
 static int read_split(const struct reading *in, const char *name, struct json_object *value,
 		      void *rules)
 {
@@ -428,6 +487,8 @@ static int read_tied(const struct reading *in, const char *name, struct json_obj
 
 static const struct field family_members[] = {
 	{"also", read_also, 0, true},
+	{"apart", read_apart, offsetof(struct wload_rules, apart), true},
+	{"experts", read_experts, 0, true},
 	{"family", read_string, offsetof(struct wload_rules, family), false},
 	{"fuse", read_fuse, 0, true},
 	{"model_types", read_model_types, offsetof(struct wload_rules, model_types), false},
@@ -559,8 +620,11 @@ void wload_rules_free(struct wload_rules *rules)
 	for (i = 0; i < rules->split_count; i++) {
 		free(rules->split[i].modules.items);
 		free(rules->split[i].leaves.items);
-		free(rules->split[i].head.items);
 	}
+	for (i = 0; i < rules->experts_count; i++)
+		free(rules->experts[i].parts.items);
+	free(rules->apart.items);
+	free(rules->experts);
 	free(rules->packed);
 	free(rules->split);
 	free(rules->tied);
@@ -576,5 +640,14 @@ bool rules_names_contain(const struct rules_names *names, const char *name)
 	for (i = 0; i < names->count; i++)
 		if (!strcmp(names->items[i], name))
 			return true;
+	return false;
+}
+
+bool rules_apart(const struct wload_rules *rules, const char *name)
+{
+	for (size_t i = 0; i < rules->apart.count; i++)
+		for (const char *p = name; p; p = strchr(p, '.') ? strchr(p, '.') + 1 : NULL)
+			if (rules_begin(p, rules->apart.items[i]))
+				return true;
 	return false;
 }

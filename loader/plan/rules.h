@@ -54,9 +54,19 @@ struct rules_packed {
 	struct rules_share each; /* how often they follow each other; {NULL, 0}: once */
 };
 
+/* A tensor of all experts of a layer. */
+struct rules_experts {
+	const char *tensor, *within;
+	const char *leaf; /* of the parts, as which they are known */
+	struct rules_names parts;
+	bool interleaved; /* row by row; else one behind the other */
+	bool transposed;  /* each expert's matrix */
+};
+
 struct rules_split {
 	struct rules_names modules, leaves;
-	struct rules_names head; /* numbers of config.json whose sum is the rows of a head */
+	struct rules_share head[RULES_HEAD_MAX]; /* numbers whose sum is the rows of a head */
+	size_t head_count;
 	const struct along *along;
 	bool divisor;	      /* among as many ranks as divide the blocks (shares.h) */
 	unsigned int layouts; /* as above */
@@ -73,6 +83,7 @@ struct wload_rules {
 	struct json_object *root; /* owns every string */
 	const char *family;
 	struct rules_names model_types;
+	struct rules_names apart; /* modules that no other rule is for */
 	struct rules_fuse *fuse;
 	size_t fuse_count;
 	struct rules_fuse *stack;
@@ -81,6 +92,8 @@ struct wload_rules {
 	size_t also_count;
 	struct rules_packed *packed;
 	size_t packed_count;
+	struct rules_experts *experts;
+	size_t experts_count;
 	struct rules_split *split;
 	size_t split_count;
 	struct rules_tied *tied;
@@ -100,6 +113,19 @@ extern const size_t rules_text_count;
  * follows: "." and "weight" of a fuse rule, "_" and "weight" of a stack; of "also" the weight has
  * none, and others go without that word: k_b_proj_trans, k_b_proj_trans_scale_inv. */
 const char *rules_joint(const struct rules_fuse *rule, const char *leaf, const char **ret_leaf);
+
+/* The length of a module that a name begins with, and a dot after it, or 0. */
+static inline size_t rules_begin(const char *name, const char *module)
+{
+	size_t len = 0;
+
+	while (module[len] && name[len] == module[len])
+		len++;
+	return module[len] == '\0' && name[len] == '.' ? len : 0;
+}
+
+/* Whether a tensor is within a module that is apart. */
+bool rules_apart(const struct wload_rules *rules, const char *name);
 
 bool rules_names_contain(const struct rules_names *names, const char *name);
 

@@ -37,16 +37,6 @@ int split_fail(const struct split *split, const char *name, int code, struct wlo
 
 /* ---- which rule ------------------------------------------------------------------------------ */
 
-/* The length of a module that a name begins with, and a dot after it, or 0. */
-static size_t begins_with(const char *name, const char *module)
-{
-	size_t len = 0;
-
-	while (module[len] && name[len] == module[len])
-		len++;
-	return module[len] == '\0' && name[len] == '.' ? len : 0;
-}
-
 /* The rule of the longest module that a name begins with, or NULL.
  *
  * ret_leaf  what follows the module and its dot */
@@ -62,7 +52,7 @@ static const struct rules_split *rule_at(const struct split *split, const char *
 		bool fits = rules_layout_fits(rules->split[i].layouts, split->layout);
 
 		for (size_t j = 0; fits && j < modules->count; j++) {
-			size_t len = begins_with(name, modules->items[j]);
+			size_t len = rules_begin(name, modules->items[j]);
 
 			if (len <= most)
 				continue;
@@ -105,7 +95,7 @@ static int find_way(const struct split *split, const struct wload_tensor *tensor
 	const char *leaf = NULL;
 
 	*ret_way = NULL;
-	if (one_element(tensor))
+	if (one_element(tensor) || rules_apart(split->rules, tensor->name))
 		return 0;
 	rule = find_rule(split, tensor->name, &leaf);
 	if (!rule && tensor->rank > 1)
@@ -272,7 +262,7 @@ static int find_range(const struct split *split, uint32_t part, const struct way
 	const struct along *along = way->along;
 
 	if (along->heads)
-		return heads_range(split, &tensor, along, &way->rule->head, ret_range, err);
+		return heads_range(split, &tensor, way->rule, ret_range, err);
 	if (way->rule && way->rule->divisor)
 		return shares_divisor(split, part, along->dim, ret_range, err);
 	*ret_range = shares_range(tensor.shape[along->dim], split->tp, split->rank);

@@ -49,7 +49,8 @@ class Model:
 
     def __init__(self, tensors, config, layout, tp=1, rank=0, ep=1):
         self.left = dict(tensors)  # what no module has loaded yet
-        self.tensors, self.config, self.layout = tensors, config, layout
+        self.tensors, self.layout = dict(tensors), layout
+        self.config = config.get("text_config", config)
         self.tp, self.rank, self.ep = tp, rank, ep
         # Mapping: moe_tp_size = tp // ep, moe_ep_rank = rank % ep, moe_tp_rank = rank // ep
         self.moe_tp, self.moe_rank, self.ep_rank = tp // ep, rank // ep, rank % ep
@@ -199,9 +200,28 @@ class Model:
             self.put(f"{module}.k_b_proj_trans{suffix}", self.dtype(name), k.swapaxes(1, 2))
             self.put(f"{module}.v_b_proj{suffix}", self.dtype(name), values)
 
+    def unfuse(self, module, tensor, parts, leaf, interleaved=False, transposed=False):
+        """A tensor of all experts, as those of each: transposed back, and chunk() or every other
+        row, which the loaders of these checkpoints do before they load anything."""
+        if f"{module}.{tensor}" not in self.left:
+            return
+        dtype = self.dtype(f"{module}.{tensor}")
+        for e, matrix in enumerate(self.take(f"{module}.{tensor}")):
+            if matrix.ndim > 2:
+                matrix = matrix.reshape(matrix.shape[0], -1)
+            matrix = matrix.T if transposed else matrix
+            pieces = ([matrix[i::len(parts)] for i in range(len(parts))] if interleaved
+                      else numpy.split(matrix, len(parts)))
+            for part, piece in zip(parts, pieces):
+                name = f"{module}.{e}.{part}.{leaf}"
+                self.tensors[name] = self.left[name] = dtype, piece
+
     def experts(self, module, names=("gate_proj", "down_proj", "up_proj"), packed=None):
         """Stacks; the scalars of an activation are those of all experts on every rank."""
         gate, down, up = names
+        for suffix in ("", "_scale_inv"):
+            self.unfuse(module, "gate_up_proj" + suffix, (gate, up), "weight" + suffix)
+            self.unfuse(module, "down_proj" + suffix, (down,), "weight" + suffix)
         numbers = sorted({int(m[1]) for m in (re.match(re.escape(module) + r"\.(\d+)\.", n)
                                               for n in self.tensors) if m})
         if len(numbers) % self.ep:
@@ -296,6 +316,34 @@ class Model:
         self.packed_attention(name + ".self_attn", False)
         self.packed_gate_up(name + ".mlp", "gate_up_proj")
 
+    def llama4_text_layer(self, name):
+        self.attention(name + ".self_attn")
+        name += ".feed_forward"
+        if f"{name}.gate_proj.weight" in self.tensors:
+            self.gate_up(name)
+            return
+        self.unfuse(name + ".experts", "gate_up_proj", ("gate_proj", "up_proj"), "weight",
+                    transposed=True)
+        self.unfuse(name + ".experts", "down_proj", ("down_proj",), "weight", transposed=True)
+        self.experts(name + ".experts")
+        self.gate_up(name + ".shared_expert")
+
+    def gpt_oss_layer(self, name):
+        """Blocks of 32 values are whole: the reference pads where they would not be, we refuse."""
+        self.attention(name + ".self_attn")
+        sinks = name + ".self_attn.sinks"
+        self.put(sinks, self.dtype(sinks), self.heads(self.take(sinks)))
+        name += ".mlp.experts"
+        share = -(-self.config["intermediate_size"] // self.moe_tp)
+        if f"{name}.down_proj_blocks" in self.tensors and self.moe_tp > 1 and share % 32:
+            raise Impossible
+        for tensor, leaf in (("_blocks", "weight"), ("_scales", "weight_scale"), ("_bias", "bias"),
+                             ("", "weight")):
+            self.unfuse(name, "gate_up_proj" + tensor, ("gate_proj", "up_proj"), leaf, True,
+                        transposed=not tensor)
+            self.unfuse(name, "down_proj" + tensor, ("down_proj",), leaf, transposed=not tensor)
+        self.experts(name)
+
     def embedding(self, array):
         """Over the vocabulary, except in TensorRT-LLM's GLM."""
         if self.layout == "trtllm" and self.config["model_type"] == "glm4_moe":
@@ -305,14 +353,15 @@ class Model:
     def load(self):
         """{parameter: (data type, array)}; raises Impossible."""
         layer = getattr(self, self.config["model_type"] + "_layer", self.dense_layer)
-        names = sorted({m[0] for m in (re.match(r"model\.layers\.\d+", n) for n in self.tensors)
-                        if m})
+        top = "language_model." if any(n.startswith("language_model.") for n in self.tensors) else ""
+        names = sorted({m[0] for m in (re.match(re.escape(top) + r"model\.layers\.\d+", n)
+                                       for n in self.tensors) if m})
         for name in names:
             layer(name)
-        self.linear("model.embed_tokens", self.embedding)
+        self.linear(top + "model.embed_tokens", self.embedding)
         if not self.config.get("tie_word_embeddings"):
-            self.linear("lm_head", self.column)
-        self.left.pop("lm_head.weight", None)
+            self.linear(top + "lm_head", self.column)
+        self.left.pop(top + "lm_head.weight", None)
         for name in list(self.left):  # norms, routers: every rank has them
             self.put(name, self.dtype(name), self.take(name))
         return self.parameters

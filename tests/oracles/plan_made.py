@@ -25,7 +25,7 @@ def place(parameter, tensors):
 
 def move(step, width, staged, made):
     assert step["kind"] == "move" and step["from"] == step["to"], step
-    assert not any(step["begin"]) and step["in"] % 16 == 0, step
+    assert not any(step["begin"]) and step["in"] % width == 0, step
     kind = f"<u{width}"
     views = []
     for content, at, strides in ((staged, step["in"], step["in_stride"]),

@@ -80,7 +80,7 @@ static inline const char *steps_wrong(const struct wload_param *p)
 
 		for (uint32_t d = 0; d < WLOAD_STEP_DIMS; d++)
 			count *= s->size[d];
-		if (s->in % 16 || s->from != p->dtype || s->to != p->dtype ||
+		if (s->in % width || s->from != p->dtype || s->to != p->dtype ||
 		    (j && s->out < s[-1].out))
 			wrong = "a step is none";
 		for (uint64_t n = 0; n < count && !wrong; n++) {
