@@ -44,6 +44,11 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 		"tp", 0, "N", "split for N tensor-parallel ranks", OPTION_NUMBER, \
 			offsetof(struct options, tp), 1, WLOAD_TP_MAX             \
 	}
+#define OPTION_ROW_NAMES                                                                  \
+	{                                                                                 \
+		"names", 0, "fused|hf", "what rules make, or own tensors", OPTION_CHOICE, \
+			offsetof(struct options, names), 0, 0 /* as enum wload_names */   \
+	}
 #define OPTION_ROW_EP                                                                  \
 	{                                                                              \
 		"ep", 0, "M", "share experts out among M of the ranks", OPTION_NUMBER, \

@@ -27,6 +27,7 @@ struct options {
 	uint64_t threads;
 	uint64_t interval_ms;  /* 0: not given */
 	unsigned int io;       /* enum wload_io */
+	unsigned int names;    /* enum wload_names */
 	uint64_t tp;	       /* 0: not given */
 	uint64_t rank;	       /* OPTION_NOT_GIVEN, unless it was */
 	uint64_t verify_every; /* 0: not given */

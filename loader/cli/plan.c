@@ -48,6 +48,7 @@ static int run(const struct options *options, struct wload_error *err)
 	cli_warn_of(source.ckpt);
 	inv = wload_checkpoint_inventory(source.ckpt);
 	wanted.rules = rules;
+	wanted.names = (enum wload_names)options->names;
 	wanted.tp = (uint32_t)options->tp;
 	wanted.ep = (uint32_t)options->ep;
 	wanted.layout = (enum wload_layout)options->layout;
@@ -59,8 +60,8 @@ static int run(const struct options *options, struct wload_error *err)
 }
 
 static const struct option_desc option_rows[] = {
-	OPTION_ROW_JSON, OPTION_ROW_RULES,  OPTION_ROW_TP,   OPTION_ROW_RANK,
-	OPTION_ROW_EP,	 OPTION_ROW_LAYOUT, OPTION_ROW_HELP, {0},
+	OPTION_ROW_JSON, OPTION_ROW_RULES,  OPTION_ROW_NAMES, OPTION_ROW_TP, OPTION_ROW_RANK,
+	OPTION_ROW_EP,	 OPTION_ROW_LAYOUT, OPTION_ROW_HELP,  {0},
 };
 
 const struct command command_plan = {

@@ -5,8 +5,10 @@
 usage: plans_agree.py [FAMILY…]    (of scripts/make-checkpoint --list)
 
 As families_agree.py, but that the plan is carried out by plan_made.py and no byte by wload: what is
-wrong here is a plan, what is wrong there alone the loading."""
+wrong here is a plan, what is wrong there alone the loading. And plans of the checkpoint's own names,
+against family_own.py."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,20 +23,22 @@ except ImportError as e:
     sys.exit(77)
 
 sys.path.insert(0, os.path.join(family_ranks.ROOT, "scripts"))
+import family_own  # noqa: E402
 import family_reference  # noqa: E402
 import wload_families  # noqa: E402
 import wload_writer  # noqa: E402
 
+MODELS = {"fused": family_reference.Model, "hf": family_own.Own}
 FAMILIES = [n for n in wload_families.FAMILIES if n.startswith("tiny-")]
 
 
-def check(folder, tensors, config, layout, tp, rank, ep):
+def check(folder, tensors, config, names, layout, tp, rank, ep):
     """What is wrong with one rank; None: nothing; "": it is refused, as it must."""
     done = subprocess.run([family_ranks.WLOAD, "plan", folder, "--json", "--tp", str(tp), "--rank",
-                           str(rank), "--ep", str(ep), "--layout", layout], capture_output=True,
-                          text=True, check=False)
+                           str(rank), "--ep", str(ep), "--layout", layout, "--names", names],
+                          capture_output=True, text=True, check=False)
     try:
-        want = family_reference.Model(tensors, config, layout, tp, rank, ep).load()
+        want = MODELS[names](tensors, config, layout, tp, rank, ep).load()
     except family_reference.Impossible:
         said = f"rank {rank} of {tp}: tensor '" in done.stderr and "dimension" in done.stderr
         return "" if done.returncode == 1 and said else done.stderr or "it is not refused"
@@ -46,13 +50,13 @@ def check(folder, tensors, config, layout, tp, rank, ep):
 
 def check_ways(folder, config, has_experts):
     tensors = family_reference.read(folder)
-    for layout in ("trtllm", "vllm"):
-        for tp, ranks in family_ranks.RANKS.items():
-            for ep in (1, 2) if tp % 2 == 0 and has_experts else (1,):
-                wrong = {r: check(folder, tensors, config, layout, tp, r, ep) for r in ranks}
-                refused = ", refused" if "" in wrong.values() else ""
-                yield ("; ".join(f"rank {r}: {w.strip()}" for r, w in wrong.items() if w),
-                       f"{layout}, tp {tp}, ep {ep}{refused}")
+    for names, layout, tp in itertools.product(MODELS, ("trtllm", "vllm"), family_ranks.RANKS):
+        for ep in (1, 2) if tp % 2 == 0 and has_experts else (1,):
+            wrong = {r: check(folder, tensors, config, names, layout, tp, r, ep)
+                     for r in family_ranks.RANKS[tp]}
+            refused = ", refused" if "" in wrong.values() else ""
+            yield ("; ".join(f"rank {r}: {w.strip()}" for r, w in wrong.items() if w),
+                   f"{names}, {layout}, tp {tp}, ep {ep}{refused}")
 
 
 def main():
