@@ -28,8 +28,12 @@ WLOAD = os.path.join(ROOT, "build", BUILD, "wload")
 LAYOUTS = ("trtllm", "vllm")
 FAMILIES = [n for n in wload_families.FAMILIES if not n.startswith("tiny-")]
 SECONDS, RESIDENT_MIB = 0.5, 64
-RANKS = {"qwen2.5-7b": 4}  # 28 heads; of the others 8
-ALL_RANKS = ("qwen3-235b-a22b", "glm-4.5", "hunyuan-a13b", "deepseek-r1-fp8", "deepseek-r1-fp4")
+# 28 heads; 90 blocks of an expert's columns, unless experts are shared out; of the others 8
+RANKS = {"qwen2.5-7b": 4, "gpt-oss-20b": 2, "gpt-oss-120b": 2}
+# among how many experts are shared out, where all of 8 ranks are looked at
+ALL_RANKS = {"qwen3-235b-a22b": (1, 4), "glm-4.5": (1, 4), "hunyuan-a13b": (1, 4),
+             "deepseek-r1-fp8": (1, 4), "deepseek-r1-fp4": (1, 4), "llama-4-scout": (1, 4),
+             "gpt-oss-120b": (8,)}
 LAYERS = 4  # of those
 ALSO = ("k_b_proj_trans", "v_b_proj")
 WIDTHS = {"BF16": 2, "F32": 4, "U8": 1, "F8_E4M3": 1}
@@ -77,6 +81,25 @@ SHAPES = {
     ("hunyuan-a13b", "trtllm"): {
         "model.layers.0.mlp.shared_mlp.gate_up_proj.weight": ("BF16", [6144, 4096], [768, 4096]),
         "model.layers.0.mlp.gate.wg.weight": ("F32", [64, 4096], [64, 4096])},
+    ("llama-4-scout", "trtllm"): {
+        "language_model.model.layers.0.feed_forward.experts.w3_w1_weight": (
+            "BF16", [16, 16384, 5120], [16, 2048, 5120]),
+        "language_model.model.layers.0.feed_forward.experts.w2_weight": (
+            "BF16", [16, 5120, 8192], [16, 5120, 1024]),
+        "language_model.model.layers.47.feed_forward.shared_expert.gate_up_proj.weight": (
+            "BF16", [16384, 5120], [2048, 5120]),
+        "vision_model.model.layers.0.self_attn.q_proj.weight": (
+            "BF16", [1408, 1408], [1408, 1408])},
+    ("gpt-oss-120b", "trtllm"): {
+        "model.layers.0.mlp.experts.w3_w1_weight": (
+            "U8", [128, 5760, 1440], [128, 2880, 1440]),
+        "model.layers.0.mlp.experts.w3_w1_weight_scale": (
+            "U8", [128, 5760, 90], [128, 2880, 90]),
+        "model.layers.0.mlp.experts.w3_w1_bias": ("BF16", [128, 5760], [128, 2880]),
+        "model.layers.0.mlp.experts.w2_weight": ("U8", [128, 2880, 1440], [128, 2880, 720]),
+        "model.layers.0.mlp.experts.w2_weight_scale": ("U8", [128, 2880, 90], [128, 2880, 45]),
+        "model.layers.35.mlp.experts.w2_bias": ("BF16", [128, 2880], [128, 2880]),
+        "model.layers.0.self_attn.sinks": ("BF16", [64], [32])},
     ("llama-3.1-70b", "vllm"): {
         "lm_head.weight": ("BF16", [128256, 8192], [16032, 8192])},
 }
@@ -221,7 +244,8 @@ def cost(*arguments):
 
 def check_cost(family, folder, count):
     """Half a second; on a machine where that is little, twice what `wload ls` takes there."""
-    seconds, resident = cost("plan", folder, "--tp", str(RANKS.get(family, 8)), "--rank", "3")
+    tp = RANKS.get(family, 8)
+    seconds, resident = cost("plan", folder, "--tp", str(tp), "--rank", str(tp // 2))
     listed, _ = cost("ls", folder)
     ok(BUILD != "release" or (seconds <= max(SECONDS, 2 * listed) and resident <= RESIDENT_MIB),
        f"{family}: {count} tensors planned in {seconds:.2f} s of one processor, listed in "
@@ -243,7 +267,7 @@ def check_family(family, top):
         config, tensors = wload_families.build(family, LAYERS)
         sizes = {t.name: t.bytes for t in wload_writer.sized(tensors)}
         write_headers(part, config, list(wload_writer.sized(tensors)))
-        for ep in (1, 4):
+        for ep in ALL_RANKS[family]:
             check_all_ranks(family, part, sizes, ep)
 
 
