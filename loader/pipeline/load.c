@@ -20,7 +20,7 @@
 #include "loader/pipeline/memory.h"
 #include "loader/pipeline/module_calls.h"
 #include "loader/pipeline/out.h"
-#include "loader/pipeline/out_layout.h"
+#include "loader/plan/out_layout.h"
 #include "loader/pipeline/result.h"
 #include "loader/pipeline/run.h"
 #include "loader/pipeline/source.h"

@@ -13,7 +13,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/checkpoint/safetensors.h"
 #include "loader/pipeline/out.h"
-#include "loader/pipeline/out_layout.h"
+#include "loader/plan/out_layout.h"
 
 #define INDEX_FILE  "model.safetensors.index.json"
 #define CONFIG_FILE "config.json"

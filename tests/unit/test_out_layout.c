@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loader/pipeline/out_layout.c: how parameters are divided into files, and the index's text.
+/* loader/plan/out_layout.c: how parameters are divided into files, and the index's text.
  * loader/pipeline/param_memory.c: how they are divided into arenas. */
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/pipeline/out_layout.h"
+#include "loader/plan/out_layout.h"
 #include "loader/pipeline/param_memory.h"
 #include "plan_of.h"
 #include "tap.h"

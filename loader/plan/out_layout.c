@@ -7,7 +7,7 @@
 
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
-#include "loader/pipeline/out_layout.h"
+#include "loader/plan/out_layout.h"
 
 static int by_width(const void *left, const void *right, void *ctx)
 {
