@@ -147,11 +147,11 @@ static void want(struct wloadfs *fs, struct stream *s)
 	struct ahead *ahead = fs->ahead;
 	size_t len = s->large + s->small;
 
-	if (s->end + PIECE_MIN > wload_inventory_tensor(fs->inv, s->node.index).bytes) {
+	if (s->end + PIECE_MIN > view_bytes(fs, s->node)) {
 		s->read_at = 0;
 		return;
 	}
-	if (!pays(ahead) || fs_is_done(fs, s->node.who, s->node.index))
+	if (!pays(ahead) || view_is_gone(fs, s->node))
 		return;
 	s->len = len < AHEAD_PIECE_BYTES ? len : AHEAD_PIECE_BYTES;
 	s->skip = 0;
@@ -214,7 +214,7 @@ void ahead_pause(struct wloadfs *fs)
 	while (is_reading(ahead))
 		pthread_cond_wait(&ahead->done, &ahead->lock);
 	for (struct stream *s = ahead->stream; s < ahead->stream + STREAMS; s++)
-		if (s->read_at && fs_is_done(fs, s->node.who, s->node.index))
+		if (s->read_at && view_is_gone(fs, s->node))
 			*s = (struct stream){.buf = s->buf};
 }
 

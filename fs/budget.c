@@ -13,6 +13,7 @@
 #include "fs/ledger.h"
 #include "fs/npy.h"
 #include "fs/residency.h"
+#include "fs/view.h"
 #include "loader/base/cleanup.h"
 
 #define READ_AHEAD_MAX	 (1u << 20) /* a READ has no more */
@@ -55,13 +56,16 @@ bool budget_covers(const struct wloadfs *fs, struct node node)
 {
 	if (!fs->budget)
 		return false;
-	return node.kind == NODE_TENSOR || node.kind == NODE_NPY ||
+	return node.kind == NODE_TENSOR || node.kind == NODE_NPY || node.kind == NODE_FUSED_FILE ||
+	       node.kind == NODE_MADE ||
 	       (node.kind == NODE_OWN && fs->own.entry[node.index].shard != OWN_NO_SHARD);
 }
 
-/* Where a file's bytes lie in a shard. */
+/* Where a file's bytes lie in a shard. Those of a file that is made of many tensors lie in many
+ * places: what was cached of them beside the mount is left to the looks, and what is read again of
+ * them is not counted. */
 struct place {
-	uint32_t shard;
+	uint32_t shard;	 /* OWN_NO_SHARD: in many */
 	uint64_t header; /* bytes of the file that are no shard's */
 	uint64_t offset; /* of the byte behind them */
 	uint64_t bytes;	 /* of the file */
@@ -77,6 +81,8 @@ static struct place place_of(const struct wloadfs *fs, struct node node)
 		place.bytes = wload_checkpoint_shard(fs->ckpt, place.shard)->bytes;
 		return place;
 	}
+	if (node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE)
+		return (struct place){.shard = OWN_NO_SHARD, .bytes = view_bytes(fs, node)};
 	tensor = wload_inventory_tensor(fs->inv, node.index);
 	place.shard = tensor.shard;
 	place.header = node.kind == NODE_NPY ? npy_header_len(&tensor) : 0;
@@ -94,7 +100,7 @@ static struct page_range shard_range(const struct wloadfs *fs, const struct plac
 
 	if (lo < place->header)
 		lo = place->header;
-	if (lo >= end)
+	if (lo >= end || place->shard == OWN_NO_SHARD)
 		return (struct page_range){0, 0};
 	return (struct page_range){(lo + skipped) / page * page,
 				   (end + skipped + page - 1) / page * page};
@@ -288,7 +294,7 @@ void budget_step(struct wloadfs *fs)
 	/* What others had cached of it, or read-ahead of theirs. */
 	place = place_of(fs, node_from_id(range.node));
 	behind = shard_range(fs, &place, range.lo, range.hi);
-	if (fs->shard_evictable[place.shard])
+	if (behind.lo < behind.hi && fs->shard_evictable[place.shard])
 		atomic_fetch_add(&fs->evicted_bytes,
 				 residency_drop(&fs->features,
 						wload_checkpoint_shard(fs->ckpt, place.shard)->fd,

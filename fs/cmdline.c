@@ -33,6 +33,17 @@ static const char help[] =
 	"                           kernel, or not at all), 'served' (by this daemon), 'auto'\n"
 	"    -o ranks=N             ranks/0 to ranks/N-1, a tree for each of N consumers: what\n"
 	"                           all have removed from theirs is consumed\n"
+	"    -o tp=N                the same, and ranks/R is the checkpoint of rank R of N, made "
+	"of\n"
+	"                           extents on the fly\n"
+	"    -o ep=M                with tp: experts are shared out among M of the ranks\n"
+	"    -o layout=LAYOUT       'trtllm' (default) or 'vllm': whose names and orders fused/ "
+	"and\n"
+	"                           the ranks' checkpoints have\n"
+	"    -o names=NAMES         with tp: 'fused' (default), or 'hf': a rank's checkpoint has "
+	"the\n"
+	"                           checkpoint's own tensors, each the rank's part\n"
+	"    -o rules=FILE          rules of a family, in place of the built-in ones\n"
 	"    -o trace               keep who opened, read and consumed what, in .wload/trace\n"
 	"    -o budget=SIZE         at most so much of the checkpoint in the page cache (1G, 512M "
 	"…,\n"
@@ -83,6 +94,16 @@ static const struct fuse_opt table[] = {
 	{"--max-threads=%s", offsetof(struct cmdline, threads), 0},
 	{"ranks=%s", offsetof(struct cmdline, ranks_text), 0},
 	{"--ranks=%s", offsetof(struct cmdline, ranks_text), 0},
+	{"tp=%s", offsetof(struct cmdline, tp), 0},
+	{"--tp=%s", offsetof(struct cmdline, tp), 0},
+	{"ep=%s", offsetof(struct cmdline, ep), 0},
+	{"--ep=%s", offsetof(struct cmdline, ep), 0},
+	{"layout=%s", offsetof(struct cmdline, layout), 0},
+	{"--layout=%s", offsetof(struct cmdline, layout), 0},
+	{"names=%s", offsetof(struct cmdline, names), 0},
+	{"--names=%s", offsetof(struct cmdline, names), 0},
+	{"rules=%s", offsetof(struct cmdline, rules), 0},
+	{"--rules=%s", offsetof(struct cmdline, rules), 0},
 	FUSE_OPT_END,
 };
 
@@ -257,6 +278,65 @@ static int parse_memory(struct cmdline *cmdline, struct wload_error *err)
 	return 0;
 }
 
+/* An option's word, one of two; *ret stays where the option was not given. */
+static int parse_word(const char *option, const char *text, const char *const words[2],
+		      unsigned int *ret, struct wload_error *err)
+{
+	for (unsigned int i = 0; text && i < 2; i++)
+		if (strcmp(text, words[i]) == 0) {
+			*ret = i;
+			return 0;
+		}
+	if (!text)
+		return 0;
+	return wload_fail(err, EINVAL, "%s='%s' is neither '%s' nor '%s'", option, text, words[0],
+			  words[1]);
+}
+
+/* The daemon leaves the folder it was started in. */
+static int resolve_rules(struct cmdline *cmdline, struct wload_error *err)
+{
+	char *path = realpath(cmdline->rules, NULL);
+
+	if (!path)
+		return wload_fail(err, errno, "rules='%s': %s", cmdline->rules, strerror(errno));
+	free(cmdline->rules);
+	cmdline->rules = path;
+	cmdline->plan.rules_path = path;
+	return 0;
+}
+
+/* What ranks have. tp=N is ranks=N and more. */
+static int parse_plan(struct cmdline *cmdline, struct wload_error *err)
+{
+	static const char *const layouts[2] = {"trtllm", "vllm"}, *const names[2] = {"fused", "hf"};
+	struct plan_asked *plan = &cmdline->plan;
+	unsigned int layout = 0, name = 0;
+	int r = parse_number("tp", cmdline->tp, CLAIMS_RANKS_MAX, &plan->tp, err);
+
+	if (r == 0)
+		r = parse_number("ep", cmdline->ep, CLAIMS_RANKS_MAX, &plan->ep, err);
+	if (r == 0)
+		r = parse_word("layout", cmdline->layout, layouts, &layout, err);
+	if (r == 0)
+		r = parse_word("names", cmdline->names, names, &name, err);
+	if (r == 0 && cmdline->rules)
+		r = resolve_rules(cmdline, err);
+	if (r < 0)
+		return r;
+	plan->layout = (enum wload_layout)layout;
+	plan->names = (enum wload_names)name;
+	if (!plan->tp && (cmdline->ep || cmdline->names))
+		return wload_fail(err, EINVAL, "%s= is for ranks, and tp= is missing",
+				  cmdline->ep ? "ep" : "names");
+	if (plan->tp && cmdline->ranks && cmdline->ranks != plan->tp)
+		return wload_fail(err, EINVAL, "ranks=%u and tp=%u contradict", cmdline->ranks,
+				  plan->tp);
+	if (plan->tp)
+		cmdline->ranks = plan->tp;
+	return 0;
+}
+
 int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error *err)
 {
 	struct cmdline cmdline CLEANUP(cmdline_free) = {.args = FUSE_ARGS_INIT(argc, argv)};
@@ -284,6 +364,8 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret, struct wload_error
 		if (r == 0)
 			r = parse_number("ranks", cmdline.ranks_text, CLAIMS_RANKS_MAX,
 					 &cmdline.ranks, err);
+		if (r == 0)
+			r = parse_plan(&cmdline, err);
 	}
 	if (r < 0)
 		return r;
@@ -304,6 +386,11 @@ void cmdline_free(struct cmdline *cmdline)
 	free(cmdline->budget);
 	free(cmdline->prefetch);
 	free(cmdline->consume);
+	free(cmdline->tp);
+	free(cmdline->ep);
+	free(cmdline->layout);
+	free(cmdline->names);
+	free(cmdline->rules);
 	fuse_opt_free_args(&cmdline->args);
 	*cmdline = (struct cmdline){0};
 }

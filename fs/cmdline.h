@@ -14,15 +14,18 @@
 struct cmdline {
 	char *checkpoint; /* as given; allocated, like the next two */
 	char *mountpoint;
-	char *unknown;	  /* the first argument that means nothing; owned, like the next six */
+	char *unknown;	  /* the first argument that means nothing; owned, like the texts below */
 	char *shards;	  /* text of -o shards= */
 	char *threads;	  /* text of -o max_threads= */
 	char *ranks_text; /* of -o ranks= */
 	char *budget;	  /* texts of -o budget=, prefetch= and consume= */
 	char *prefetch;
 	char *consume;
+	char *tp, *ep, *layout, *names; /* of -o tp=, ep=, layout=, names= */
+	char *rules;			/* path of -o rules=, absolute */
 	enum shards_mode shards_mode;
 	struct memory_asked asked;
+	struct plan_asked plan; /* its rules_path is `rules` */
 	int foreground, debug, single_thread, help, version;
 	int clone_fd, trace;
 	bool without[FEATURES];	  /* -o no_… */

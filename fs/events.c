@@ -70,7 +70,7 @@ static void add_name(struct text *text, const char *key, const struct wload_inve
 /* The file that was opened or read. */
 static void add_file(struct text *text, struct node node, const struct event_words *words)
 {
-	if (node.kind == NODE_OWN) {
+	if (node.kind == NODE_OWN || node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE) {
 		text_printf(text, ", \"file\": ");
 		text_json_string(text, words->file ? words->file : "?");
 		return;

@@ -75,7 +75,7 @@ uint32_t events_copy(const struct events *events, uint64_t from, uint32_t max, s
 /* What an event's line says beside its numbers. */
 struct event_words {
 	const struct wload_inventory *inv;
-	const char *file; /* path in the mount, of one of the checkpoint's own files; else NULL */
+	const char *file;    /* path in its tree, of a file that is no single tensor's; else NULL */
 	uint32_t first, end; /* of a READ of a shard: the tensors that it touches */
 };
 

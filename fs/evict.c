@@ -9,6 +9,7 @@
 #include "fs/budget.h"
 #include "fs/clock.h"
 #include "fs/evict.h"
+#include "fs/fused_mark.h"
 #include "fs/node.h"
 #include "fs/peak.h"
 #include "fs/prefetch.h"
@@ -177,7 +178,7 @@ uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor)
 	uint8_t seen = 0;
 
 	for (uint32_t tree = who; tree < trees_end(fs, who); tree++)
-		seen |= seen_in(fs, tree, tensor);
+		seen |= seen_in(fs, tree, tensor) | fused_seen(fs, tree, tensor);
 	return seen;
 }
 
@@ -192,6 +193,7 @@ static void forget_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor)
 	node.kind = NODE_NPY;
 	if (seen & SEEN_NPY)
 		invalidate(fs, node, -1);
+	fused_forget(fs, tree, tensor);
 }
 
 void evict_attributes(struct wloadfs *fs, uint32_t tensor)
@@ -222,15 +224,19 @@ static void drop_in(struct wloadfs *fs, uint32_t tree, uint32_t tensor)
 
 void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor)
 {
-	for (uint32_t tree = who; tree < trees_end(fs, who); tree++)
+	for (uint32_t tree = who; tree < trees_end(fs, who); tree++) {
 		if (seen_in(fs, tree, tensor) & SEEN_OPEN && !atomic_load(&fs->stopping))
 			drop_in(fs, tree, tensor);
+		fused_drop(fs, tree, tensor);
+	}
 }
 
 /* ---- the thread ---- */
 
 static bool anything_held(const struct wloadfs *fs)
 {
+	if (fused_is_reread(fs))
+		return true;
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
 		if (atomic_load(&fs->recheck[i]))
 			return true;
@@ -240,6 +246,7 @@ static bool anything_held(const struct wloadfs *fs)
 static void look_again(struct wloadfs *fs)
 {
 	peak_look(fs);
+	fused_look_again(fs);
 	for (uint32_t i = 0; i < wload_checkpoint_shard_count(fs->ckpt); i++)
 		if (atomic_load(&fs->recheck[i]))
 			evict_shard(fs, i);

@@ -20,16 +20,17 @@ void evict_tensor(struct wloadfs *fs, uint32_t tensor);
  * (served.h); updates its held bytes. Evictor only. */
 void evict_shard(struct wloadfs *fs, uint32_t shard);
 
-/* Makes the kernel ask again for the attributes of a tensor's inodes, in every tree: it may know
+/* Makes the kernel ask again for the attributes of a tensor's inodes, and of those of parameters
+ * that are made of it, in every tree: it may know
  * them under other names, and the last claim of a rank's takes the root's name away as well. Takes
  * no folder's lock, so it may come before a reply. Any thread. */
 void evict_attributes(struct wloadfs *fs, uint32_t tensor);
 
-/* Unmaps and drops the FUSE pages of a tensor's inodes: in a rank's tree, or, for CLAIMS_ROOT, in
- * all. Evictor only. */
+/* Unmaps and drops the FUSE pages of these inodes, and of what ranks' checkpoints have of the
+ * tensor: in a rank's tree, or, for CLAIMS_ROOT, in all. Evictor only. */
 void evict_mapped(struct wloadfs *fs, uint32_t who, uint32_t tensor);
 
-/* What the kernel was told of a tensor's inodes in the same trees: enum tensor_seen bits. */
+/* What the kernel was told of these inodes in the same trees: enum tensor_seen bits. */
 uint8_t evict_seen(const struct wloadfs *fs, uint32_t who, uint32_t tensor);
 
 /* Unmaps and drops what evict_tensor() would, from the inodes of its shard. Evictor only. */

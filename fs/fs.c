@@ -10,6 +10,7 @@
 
 #include "fs/control.h"
 #include "fs/fs.h"
+#include "fs/fused.h"
 #include "fs/index.h"
 #include "fs/layer_runs.h"
 #include "fs/ownfile.h"
@@ -85,7 +86,9 @@ static int allocate(struct wloadfs *fs)
 	    !fs->recheck || claims_init(&fs->claims, fs->inv, fs->ranks) < 0)
 		return -ENOMEM;
 	r = served_init(&fs->served, &fs->own, wload_checkpoint_shard_count(fs->ckpt));
-	return r < 0 ? r : allocate_known(fs);
+	if (r == 0)
+		r = allocate_known(fs);
+	return r < 0 ? r : fused_init(fs);
 }
 
 int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev, uint64_t skip_ino,
@@ -110,6 +113,9 @@ int fs_init(struct wloadfs *fs, struct wload_checkpoint *ckpt, uint64_t skip_dev
 	r = modules_build(fs->inv, &fs->modules);
 	if (r < 0)
 		return wload_fail(err, -r, "cannot build modules/: %s", strerror(-r));
+	r = plans_start(fs, warn, warn_ctx, err);
+	if (r < 0)
+		return r;
 	r = own_read(ckpt, skip_dev, skip_ino, tree_reserved(fs), warn, warn_ctx, &fs->own, err);
 	if (r < 0)
 		return r;
@@ -129,6 +135,8 @@ void fs_free(struct wloadfs *fs)
 	ownfile_release_all(fs);
 	index_free(fs->index);
 	free_known(fs);
+	fused_free(fs);
+	plans_free(fs);
 	claims_free(&fs->claims);
 	trace_free(fs);
 	if (fs->layers)

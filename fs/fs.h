@@ -17,6 +17,7 @@
 #include "fs/served.h"
 #include "fs/wire.h"
 #include "wloadfs/checkpoint.h"
+#include "wloadfs/plan.h"
 
 /* How the checkpoint's own files reach their readers. */
 enum shards_mode { SHARDS_AUTO, SHARDS_PASSTHROUGH, SHARDS_SERVED };
@@ -25,6 +26,15 @@ enum shards_mode { SHARDS_AUTO, SHARDS_PASSTHROUGH, SHARDS_SERVED };
 struct memory_asked {
 	uint64_t budget_bytes, prefetch_bytes;
 	bool consume_read;
+};
+
+/* What fused/ and the ranks' checkpoints are to be (plans.h). */
+struct plan_asked {
+	uint32_t tp, ep; /* 0: ranks have what the root has */
+	enum wload_layout layout;
+	enum wload_names names;	   /* of a rank's checkpoint */
+	const char *rules_path;	   /* absolute; borrowed; NULL: the built-in rules */
+	struct wload_rules *rules; /* read from there; owned by plans.c */
 };
 
 /* Counts of one tensor's names and handles, so that only what the kernel knows is invalidated. */
@@ -42,7 +52,7 @@ struct tensor_state {
 /* What the kernel was told of one claimant's tree. */
 struct known {
 	_Atomic uint8_t *module_life; /* of each folder of modules/, see node.h; odd: removed */
-	_Atomic uint8_t tensors_life, npys_life;
+	_Atomic uint8_t tensors_life, npys_life, fused_life;
 	struct tensor_state *tensor; /* atomics, no lock */
 };
 
@@ -66,6 +76,8 @@ struct ahead;
 struct layer_runs;
 struct trace;
 struct budget;
+struct plans;
+struct fused_state;
 struct prefetch;
 struct evictor;
 struct control_handle;
@@ -90,6 +102,7 @@ struct wloadfs {
 	enum shards_mode shards_mode; /* as asked for */
 	uint32_t ranks;		      /* as asked for; 0: none */
 	struct memory_asked asked;
+	struct plan_asked plan;
 	uid_t uid;
 	gid_t gid;
 	struct timespec mounted_at;
@@ -100,6 +113,9 @@ struct wloadfs {
 	pthread_mutex_t lock; /* consumption: claims, and the lives of known's folders */
 	struct claims claims;
 	struct known *known; /* of each claimant: the root, then the ranks */
+
+	struct plans *plans;	   /* NULL: there is no fused/ */
+	struct fused_state *fused; /* of each claimant; atomics */
 
 	pthread_mutex_t own_lock;
 	pthread_cond_t own_opened;			  /* an opening is over */

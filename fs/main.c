@@ -93,6 +93,7 @@ static int mount_and_serve(struct cmdline *cmdline, int pipe_fd)
 		fs.ranks = cmdline->ranks;
 		fs.mountpoint = mountpoint;
 		fs.asked = cmdline->asked;
+		fs.plan = cmdline->plan;
 		for (int i = 0; i < FEATURES; i++)
 			if (cmdline->without[i])
 				feature_off(&fs.features, (enum feature)i, FEATURE_UNWANTED);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/fused_mark.h"
 #include "fs/mark.h"
 #include "fs/prefetch.h"
 #include "fs/trace.h"
@@ -85,7 +86,7 @@ void mark_release(struct wloadfs *fs, struct node file)
 
 /* ---- one tensor ---- */
 
-static bool increment_epoch(struct wloadfs *fs)
+bool mark_increment_epoch(struct wloadfs *fs)
 {
 	if (feature_on(&fs->features, FEATURE_EPOCH) && wire_increment_epoch(&fs->wire) == -EINVAL)
 		feature_off(&fs->features, FEATURE_EPOCH, FEATURE_MISSING);
@@ -95,7 +96,8 @@ static bool increment_epoch(struct wloadfs *fs)
 static bool is_open(const struct wloadfs *fs, uint32_t tensor)
 {
 	for (uint32_t tree = 0; tree < fs_claimants(fs); tree++)
-		if (atomic_load(&fs->known[tree].tensor[tensor].opens))
+		if (atomic_load(&fs->known[tree].tensor[tensor].opens) ||
+		    fused_is_open(fs, tree, tensor))
 			return true;
 	return false;
 }
@@ -106,7 +108,7 @@ static void forget_names(struct wloadfs *fs, uint32_t tensor)
 {
 	evict_attributes(fs, tensor);
 	if (is_open(fs, tensor))
-		(void)increment_epoch(fs);
+		(void)mark_increment_epoch(fs);
 }
 
 static void run_unlink(struct wloadfs *fs, struct evictor_job *job)
@@ -199,18 +201,42 @@ int mark_resolve(const struct wloadfs *fs, const struct command *command, struct
 	return 0;
 }
 
-/* The tensors that one mark_run() changed: a bit each, so that no list of commands makes it larger.
- */
-struct changed {
-	uint32_t who; /* in whose tree */
-	uint64_t *bits;
-	uint32_t tensors;
-};
-
 #define WORD_BITS 64u
 
+int mark_changed_init(struct mark_changed *changed, const struct wloadfs *fs, uint32_t who)
+{
+	uint32_t tensors = wload_inventory_count(fs->inv);
+
+	*changed = (struct mark_changed){.who = who, .tensors = tensors};
+	changed->bits = calloc(tensors / WORD_BITS + 1, sizeof(*changed->bits));
+	return changed->bits ? 0 : -ENOMEM;
+}
+
+void mark_changed_free(struct mark_changed *changed)
+{
+	free(changed->bits);
+	changed->bits = NULL;
+}
+
+static void note_changed(struct mark_changed *changed, uint32_t tensor)
+{
+	changed->bits[tensor / WORD_BITS] |= 1ull << tensor % WORD_BITS;
+}
+
+bool mark_changed_drop(struct wloadfs *fs, struct mark_changed *changed, uint32_t tensor,
+		       int32_t pid)
+{
+	struct node file = {.kind = NODE_TENSOR, .index = tensor, .who = (uint16_t)changed->who};
+
+	if (claims_drop(&fs->claims, changed->who, tensor) == CLAIMS_SAME)
+		return false;
+	trace_unlink(fs, file, pid);
+	note_changed(changed, tensor);
+	return true;
+}
+
 /* Marks one tensor; remembers it when its state changed. */
-static void mark_one(struct wloadfs *fs, struct action *action, struct changed *changed,
+static void mark_one(struct wloadfs *fs, struct action *action, struct mark_changed *changed,
 		     uint32_t tensor)
 {
 	if (action->verb == COMMAND_RESTORE
@@ -219,7 +245,7 @@ static void mark_one(struct wloadfs *fs, struct action *action, struct changed *
 		return;
 	action->changed++;
 	trace_change(fs, changed->who, action, tensor);
-	changed->bits[tensor / WORD_BITS] |= 1ull << tensor % WORD_BITS;
+	note_changed(changed, tensor);
 }
 
 /* Gives a folder that was removed its next life. */
@@ -235,6 +261,7 @@ static void restore_folders_in(struct wloadfs *fs, uint32_t tree, const struct a
 
 	revive(&known->tensors_life);
 	revive(&known->npys_life);
+	revive(&known->fused_life);
 	for (uint32_t i = 0; i < fs->modules.count; i++) {
 		const struct module *module = &fs->modules.module[i];
 
@@ -253,7 +280,7 @@ static void restore_folders(struct wloadfs *fs, uint32_t who, const struct actio
 			restore_folders_in(fs, tree, action);
 }
 
-static void mark_action(struct wloadfs *fs, struct action *action, struct changed *changed)
+static void mark_action(struct wloadfs *fs, struct action *action, struct mark_changed *changed)
 {
 	LOCK_SCOPE(&fs->lock);
 
@@ -264,13 +291,14 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct change
 			mark_one(fs, action, changed, wload_inventory_by_name(fs->inv, rank));
 	if (action->verb == COMMAND_RESTORE) {
 		restore_folders(fs, changed->who, action);
+		fused_restored(fs, changed->who, action->first, action->end);
 		prefetch_restored(fs);
 	}
 	trace_action(fs, changed->who, action);
 }
 
 /* The first changed tensor at or behind `from`; changed->tensors behind the last. */
-static uint32_t next_changed(const struct changed *changed, uint32_t from)
+static uint32_t next_changed(const struct mark_changed *changed, uint32_t from)
 {
 	while (from < changed->tensors) {
 		uint64_t word = changed->bits[from / WORD_BITS] >> from % WORD_BITS;
@@ -285,13 +313,13 @@ static uint32_t next_changed(const struct changed *changed, uint32_t from)
 }
 
 /* Makes the names of the changed tensors fail, or come back. */
-static void forget_changed_names(struct wloadfs *fs, const struct changed *changed)
+static void forget_changed_names(struct wloadfs *fs, const struct mark_changed *changed)
 {
 	uint32_t known = 0, t;
 
 	for (t = next_changed(changed, 0); t < changed->tensors; t = next_changed(changed, t + 1))
 		known += evict_seen(fs, CLAIMS_ROOT, t) != 0;
-	if (known >= EPOCH_FROM_NAMES && increment_epoch(fs))
+	if (known >= EPOCH_FROM_NAMES && mark_increment_epoch(fs))
 		return;
 	for (t = next_changed(changed, 0); known && t < changed->tensors;
 	     t = next_changed(changed, t + 1))
@@ -300,7 +328,7 @@ static void forget_changed_names(struct wloadfs *fs, const struct changed *chang
 
 /* Evicts the changed tensors of one shard: the pages of the tree's files, and of the shard those of
  * what is consumed. */
-static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, uint32_t shard)
+static void evict_changed_in(struct wloadfs *fs, const struct mark_changed *changed, uint32_t shard)
 {
 	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
 	uint32_t few[SHARD_FROM_TENSORS], count = 0, t;
@@ -324,18 +352,22 @@ static void evict_changed_in(struct wloadfs *fs, const struct changed *changed, 
 		}
 }
 
+void mark_changed_evict(struct wloadfs *fs, const struct mark_changed *changed)
+{
+	forget_changed_names(fs, changed);
+	for (uint32_t shard = 0; shard < wload_checkpoint_shard_count(fs->ckpt); shard++)
+		evict_changed_in(fs, changed, shard);
+}
+
 int mark_run(struct wloadfs *fs, uint32_t who, struct action *actions, size_t count)
 {
-	uint32_t tensors = wload_inventory_count(fs->inv);
-	CLEANUP_FREE uint64_t *bits = calloc(tensors / WORD_BITS + 1, sizeof(*bits));
-	struct changed changed = {.who = who, .bits = bits, .tensors = tensors};
+	struct mark_changed changed CLEANUP(mark_changed_free) = {0};
+	int r = mark_changed_init(&changed, fs, who);
 
-	if (!bits)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < count; i++)
 		mark_action(fs, &actions[i], &changed);
-	forget_changed_names(fs, &changed);
-	for (uint32_t shard = 0; shard < wload_checkpoint_shard_count(fs->ckpt); shard++)
-		evict_changed_in(fs, &changed, shard);
+	mark_changed_evict(fs, &changed);
 	return 0;
 }

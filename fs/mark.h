@@ -16,6 +16,27 @@ void mark_unlink(struct wloadfs *fs, fuse_req_t req, struct node file);
 int mark_open(struct wloadfs *fs, struct node file);
 void mark_release(struct wloadfs *fs, struct node file);
 
+/* Has the kernel look up every name again. Returns false where it can't. */
+bool mark_increment_epoch(struct wloadfs *fs);
+
+/* Tensors that change together: a bit each, so that no list of commands makes it larger. */
+struct mark_changed {
+	uint32_t who; /* in whose tree */
+	uint64_t *bits;
+	uint32_t tensors;
+};
+
+/* Returns 0 or -ENOMEM; mark_changed_free() either way. */
+int mark_changed_init(struct mark_changed *changed, const struct wloadfs *fs, uint32_t who);
+void mark_changed_free(struct mark_changed *changed);
+
+/* Drops the tree's claim of a tensor, by unlink(). Returns whether it had one. fs->lock held. */
+bool mark_changed_drop(struct wloadfs *fs, struct mark_changed *changed, uint32_t tensor,
+		       int32_t pid);
+
+/* Clears every cache of those that changed. Evictor only. */
+void mark_changed_evict(struct wloadfs *fs, const struct mark_changed *changed);
+
 /* A command, resolved: name ranks [first, end) for all but COMMAND_KEY and COMMAND_LOADED, which
  * have a tensor. */
 struct action {

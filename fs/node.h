@@ -17,7 +17,8 @@
  *
  * A folder that was removed is dead to the kernel for as long as somebody holds it, so one that
  * comes back is another: its life, 0 at first, is raised by rmdir (odd: removed) and by restore
- * (even). */
+ * (even). Of the checkpoint's own folders, which can't be removed, it is 1 where a rank's
+ * checkpoint is made (plans.h) and this is the one that it is made from. */
 
 #include <stdint.h>
 
@@ -31,6 +32,9 @@ enum node_kind {
 	NODE_NPY,      /* the same with a NumPy header */
 	NODE_CONTROL,  /* a file of .wload/; index is an enum control_file */
 	NODE_RANKS,    /* the folder ranks/ */
+	NODE_FUSED,    /* the folder fused/ */
+	NODE_FUSED_FILE, /* a parameter; index in the plan of its tree */
+	NODE_MADE,	 /* a file of a rank's checkpoint; index in struct made */
 };
 
 enum control_file {
@@ -47,7 +51,7 @@ enum control_file {
 struct node {
 	enum node_kind kind;
 	uint32_t index;
-	uint8_t life; /* of a folder of a view; else 0 */
+	uint8_t life; /* of a folder; else 0 */
 	uint16_t who; /* in whose tree */
 };
 

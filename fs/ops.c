@@ -7,10 +7,13 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "fs/fused_mark.h"
+#include "fs/fused_xattr.h"
 #include "fs/mark.h"
 #include "fs/ops.h"
 #include "fs/trace.h"
 #include "fs/tree.h"
+#include "fs/view.h"
 #include "fs/xattr.h"
 #include "loader/base/cleanup.h"
 #include "loader/base/text.h"
@@ -36,6 +39,8 @@ static void note_seen(struct wloadfs *fs, struct node node)
 		atomic_fetch_or(&known->tensor[node.index].seen, SEEN_TENSOR);
 	else if (node.kind == NODE_NPY)
 		atomic_fetch_or(&known->tensor[node.index].seen, SEEN_NPY);
+	else if (node.kind == NODE_FUSED_FILE)
+		fused_note_seen(fs, node);
 }
 
 static int fill_entry(struct wloadfs *fs, struct node node, struct fuse_entry_param *entry)
@@ -62,6 +67,8 @@ static void check_shown(struct wloadfs *fs, struct node node)
 	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY) &&
 	    fs_is_done(fs, node.who, node.index))
 		evict_attributes(fs, node.index);
+	else if (node.kind == NODE_FUSED_FILE && view_is_gone(fs, node))
+		fused_forget_file(fs, node);
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -245,6 +252,8 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, -r);
 	else if (node.kind == NODE_TENSOR || node.kind == NODE_NPY)
 		mark_unlink(fs, req, node);
+	else if (node.kind == NODE_FUSED_FILE)
+		fused_unlink(fs, req, node);
 	else
 		fuse_reply_err(req, EPERM);
 }
@@ -287,17 +296,19 @@ static void reply_bytes(fuse_req_t req, const char *bytes, size_t len, size_t ro
 		fuse_reply_buf(req, bytes, len);
 }
 
-static bool is_tensor_file(struct node node)
+static int xattr_of(const struct wloadfs *fs, struct node node, const char *name, struct text *text)
 {
-	return node.kind == NODE_TENSOR || node.kind == NODE_NPY;
+	if (node.kind == NODE_TENSOR || node.kind == NODE_NPY)
+		return xattr_value(fs, node.index, name, text);
+	if (node.kind == NODE_FUSED_FILE)
+		return fused_xattr_value(fs, node, name, text);
+	return xattr_none(name);
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct node node = node_from_id(ino);
 	struct text text CLEANUP(text_free) = {0};
-	int r = is_tensor_file(node) ? xattr_value(fs_of(req), node.index, name, &text)
-				     : xattr_none(name);
+	int r = xattr_of(fs_of(req), node_from_id(ino), name, &text);
 
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -307,9 +318,14 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	struct node node = node_from_id(ino);
 	const char *names = NULL;
-	size_t len = is_tensor_file(node_from_id(ino)) ? xattr_list(&names) : 0;
+	size_t len = 0;
 
+	if (node.kind == NODE_TENSOR || node.kind == NODE_NPY)
+		len = xattr_list(&names);
+	else if (node.kind == NODE_FUSED_FILE)
+		len = fused_xattr_list(&names);
 	reply_bytes(req, names, len, size);
 }
 

@@ -8,6 +8,7 @@
 
 #include "fs/ahead.h"
 #include "fs/budget.h"
+#include "fs/fused_mark.h"
 #include "fs/mark.h"
 #include "fs/control.h"
 #include "fs/node.h"
@@ -42,14 +43,35 @@ static void open_control(struct wloadfs *fs, fuse_req_t req, struct node node,
 		control_release(fs, handle);
 }
 
-static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
-			struct fuse_file_info *fi)
+static bool is_made_of_many(struct node node)
 {
-	int r = wload_checkpoint_check(fs->ckpt, wload_inventory_tensor(fs->inv, node.index).shard,
-				       NULL);
+	return node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE;
+}
 
-	if (r == 0)
-		r = mark_open(fs, node);
+static int take_handle(struct wloadfs *fs, struct node node)
+{
+	int r;
+
+	if (is_made_of_many(node))
+		return fused_open(fs, node);
+	r = wload_checkpoint_check(fs->ckpt, wload_inventory_tensor(fs->inv, node.index).shard,
+				   NULL);
+	return r < 0 ? r : mark_open(fs, node);
+}
+
+static void release_handle(struct wloadfs *fs, struct node node)
+{
+	if (is_made_of_many(node))
+		fused_release(fs, node);
+	else
+		mark_release(fs, node);
+}
+
+static void open_view(struct wloadfs *fs, fuse_req_t req, struct node node,
+		      struct fuse_file_info *fi)
+{
+	int r = take_handle(fs, node);
+
 	if (r == -ENOENT)
 		trace_missing(fs, node, fuse_req_ctx(req)->pid);
 	if (r < 0) {
@@ -64,7 +86,7 @@ static void open_tensor(struct wloadfs *fs, fuse_req_t req, struct node node,
 	fi->keep_cache = !fi->direct_io;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		mark_release(fs, node);
+		release_handle(fs, node);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -80,7 +102,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	switch (node.kind) {
 	case NODE_TENSOR:
 	case NODE_NPY:
-		open_tensor(fs, req, node, fi);
+	case NODE_FUSED_FILE:
+	case NODE_MADE:
+		open_view(fs, req, node, fi);
 		break;
 	case NODE_CONTROL:
 		open_control(fs, req, node, fi);
@@ -143,8 +167,8 @@ static struct read_buffer *read_buffer(size_t len)
 	return buffer->buf ? buffer : NULL;
 }
 
-static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset, size_t size,
-			   struct read_buffer *buffer, const char **ret_bytes)
+static ssize_t read_view(struct wloadfs *fs, struct node node, uint64_t offset, size_t size,
+			 struct read_buffer *buffer, const char **ret_bytes)
 {
 	char *before = buffer->buf;
 	ssize_t n = -EAGAIN;
@@ -158,7 +182,9 @@ static ssize_t read_tensor(struct wloadfs *fs, struct node node, uint64_t offset
 	if (n < 0)
 		n = view_read_node(fs, node, offset, size, buffer->buf);
 	/* A descriptor that outlives its tensor reads on, and leaves nothing behind. */
-	if (n > 0 && fs_is_consumed(fs, node.index))
+	if (n > 0 && is_made_of_many(node))
+		fused_after_read(fs, node, offset, (uint64_t)n);
+	else if (n > 0 && fs_is_consumed(fs, node.index))
 		evict_tensor(fs, node.index);
 	return n;
 }
@@ -186,7 +212,7 @@ void ops_answer_read(struct wloadfs *fs, fuse_req_t req, struct node node, uint6
 	else if (node.kind == NODE_OWN)
 		n = read_own(fs, node.index, offset, size, buffer->buf);
 	else
-		n = read_tensor(fs, node, offset, size, buffer, &bytes);
+		n = read_view(fs, node, offset, size, buffer, &bytes);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
@@ -234,6 +260,6 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else if (node.kind == NODE_OWN)
 		ownfile_release(fs, node.index);
 	else
-		mark_release(fs, node);
+		release_handle(fs, node);
 	fuse_reply_err(req, 0);
 }

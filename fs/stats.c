@@ -67,6 +67,28 @@ static void add_features(struct text *text, struct wloadfs *fs)
 	text_printf(text, ",\n");
 }
 
+/* What ranks have of the checkpoint; null: all of it. */
+static void add_plan(struct text *text, const struct wloadfs *fs)
+{
+	static const char *const names[WLOAD_NAMES_COUNT] = {
+		[WLOAD_NAMES_FUSED] = "fused", [WLOAD_NAMES_HF] = "hf"};
+
+	if (!fs->plan.tp)
+		text_printf(text, "  \"tp\": null,\n  \"ep\": null,\n  \"names\": null,\n");
+	else
+		text_printf(text,
+			    "  \"tp\": %" PRIu32 ",\n  \"ep\": %" PRIu32
+			    ",\n  \"names\": \"%s\",\n",
+			    fs->plan.tp, fs->plan.ep ? fs->plan.ep : 1, names[fs->plan.names]);
+	text_printf(text,
+		    "  \"layout\": \"%s\",\n  \"rules\": ", wload_layout_name(fs->plan.layout));
+	if (fs->plan.rules_path)
+		text_json_string(text, fs->plan.rules_path);
+	else
+		text_printf(text, "null");
+	text_printf(text, ",\n");
+}
+
 /* What each rank still claims. */
 static void add_claims(struct text *text, struct wloadfs *fs, uint32_t who)
 {
@@ -75,6 +97,7 @@ static void add_claims(struct text *text, struct wloadfs *fs, uint32_t who)
 		text_printf(text, "%" PRIu32 ",\n", who - 1);
 	else
 		text_printf(text, "null,\n");
+	add_plan(text, fs);
 	text_printf(text, "  \"claims\": [");
 	for (uint32_t rank = 0; rank < fs->ranks; rank++) {
 		uint32_t tensors;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "fs/coverage.h"
+#include "fs/fused.h"
 #include "fs/npy.h"
 #include "fs/trace.h"
 #include "loader/base/cleanup.h"
@@ -294,6 +295,41 @@ static void read_shard(struct wloadfs *fs, struct node file, int32_t pid, uint64
 	pthread_mutex_unlock(&fs->lock);
 }
 
+struct reading {
+	struct wloadfs *fs;
+	struct node file, first; /* the first tensor that is gone from the file's tree */
+	uint32_t rereads;
+};
+
+static void cover_piece(void *ctx, uint32_t tensor, uint64_t lo, uint64_t hi)
+{
+	struct reading *reading = ctx;
+	struct trace *trace = reading->fs->trace;
+	LOCK_SCOPE(&trace->lock);
+
+	cover(&trace->tensor[tensor], lo, hi,
+	      wload_inventory_tensor(reading->fs->inv, tensor).bytes);
+	if (!fs_is_done(reading->fs, reading->file.who, tensor))
+		return;
+	trace->tensor[tensor].marks |= MARK_REREAD;
+	if (reading->rereads++ == 0)
+		reading->first = tensor_node(reading->file.who, tensor);
+}
+
+/* A READ of a file that is made of many tensors. */
+static void read_made(struct wloadfs *fs, struct node file, int32_t pid, uint64_t offset,
+		      uint64_t bytes)
+{
+	struct reading reading = {.fs = fs, .file = file};
+
+	fused_touched(fs, file, offset, bytes, cover_piece, &reading);
+	if (!reading.rereads)
+		return;
+	LOCK_SCOPE(&fs->trace->lock);
+
+	add_culprit(fs->trace, EVENT_REREAD, reading.first, reading.rereads, pid);
+}
+
 void trace_read(struct wloadfs *fs, struct node file, int32_t pid, uint64_t offset, uint64_t bytes)
 {
 	if (!fs->trace || !bytes)
@@ -307,6 +343,8 @@ void trace_read(struct wloadfs *fs, struct node file, int32_t pid, uint64_t offs
 	pthread_mutex_unlock(&fs->trace->lock);
 	if (is_tensor_file(file))
 		read_tensor(fs, file, pid, offset, bytes);
+	else if (file.kind == NODE_FUSED_FILE || file.kind == NODE_MADE)
+		read_made(fs, file, pid, offset, bytes);
 	else if (fs->own.entry[file.index].shard != OWN_NO_SHARD)
 		read_shard(fs, file, pid, offset, offset + bytes);
 }

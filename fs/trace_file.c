@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/fused.h"
 #include "fs/trace.h"
 #include "fs/trace_file.h"
 #include "loader/base/cleanup.h"
@@ -69,6 +70,8 @@ static void add_event(const struct wloadfs *fs, const struct event *event, struc
 		words.file = path = own_path(&fs->own, node.index);
 		if (event->kind == EVENT_READ)
 			trace_touched(fs, node.index, event->a, event->b, &words.first, &words.end);
+	} else if (node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE) {
+		words.file = path = fused_path(fs, node);
 	}
 	event_line(event, &words, text);
 }

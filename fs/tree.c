@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "fs/control.h"
+#include "fs/fused_tree.h"
 #include "fs/npy.h"
+#include "fs/plans.h"
 #include "fs/tree.h"
+#include "fs/view.h"
 #include "loader/checkpoint/names.h"
 
 #define NAME_BYTES_MAX	  255
@@ -20,21 +23,40 @@ static const struct {
 } views[] = {
 	{"tensors", {.kind = NODE_TENSORS}}, {"modules", {.kind = NODE_MODULE}},
 	{"npy", {.kind = NODE_NPYS}},	     {".wload", {.kind = NODE_CONTROLS}},
-	{"ranks", {.kind = NODE_RANKS}}, /* the last: the root's alone */
+	{"fused", {.kind = NODE_FUSED}},     {"ranks", {.kind = NODE_RANKS}},
 };
 #define VIEW_COUNT (sizeof(views) / sizeof(views[0]))
 
+/* The folder that the files of a rank's checkpoint are made from, as it is, in the rank's .wload/:
+ * its readers may not see the root. */
+#define WHOLE_NAME "checkpoint"
+
+/* A made file's cookie: behind those of all own entries. */
+#define COOKIE_MADE (UINT64_C(1) << 32)
+
 const char *const *tree_reserved(const struct wloadfs *fs)
 {
-	static const char *const names[] = {"ranks", "tensors", "modules", "npy", ".wload", NULL};
+	/* by whether there is fused/, and ranks/ */
+	static const char *const names[2][7] = {
+		{"ranks", "tensors", "modules", "npy", ".wload", NULL},
+		{"ranks", "tensors", "modules", "npy", ".wload", "fused", NULL},
+	};
 
-	return fs->ranks ? names : names + 1;
+	return &names[plans_any(fs)][fs->ranks ? 0 : 1];
 }
 
 /* Does a tree's root show this view? */
 static bool has_view(const struct wloadfs *fs, struct node root, size_t view)
 {
+	if (views[view].node.kind == NODE_FUSED)
+		return plans_any(fs);
 	return views[view].node.kind != NODE_RANKS || (fs->ranks && root.who == CLAIMS_ROOT);
+}
+
+/* Is it a folder that shows the mount's views? */
+static bool is_tree_root(struct node folder)
+{
+	return folder.index == 0 && folder.life == 0;
 }
 
 _Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder)
@@ -46,6 +68,8 @@ _Atomic uint8_t *tree_life(const struct wloadfs *fs, struct node folder)
 		return &known->tensors_life;
 	case NODE_NPYS:
 		return &known->npys_life;
+	case NODE_FUSED:
+		return &known->fused_life;
 	case NODE_MODULE:
 		return &known->module_life[folder.index];
 	default:
@@ -87,6 +111,7 @@ static struct node own_node(const struct wloadfs *fs, struct node folder, uint32
 {
 	return (struct node){.kind = NODE_OWN,
 			     .index = own,
+			     .life = fs->own.entry[own].folder ? folder.life : 0,
 			     .who = fs->own.entry[own].folder ? folder.who : CLAIMS_ROOT};
 }
 
@@ -95,13 +120,15 @@ static int lookup_root_or_own(const struct wloadfs *fs, struct node folder, cons
 {
 	uint32_t own;
 
-	for (size_t i = 0; folder.index == 0 && i < VIEW_COUNT; i++) {
+	for (size_t i = 0; is_tree_root(folder) && i < VIEW_COUNT; i++) {
 		if (strcmp(name, views[i].name) != 0 || !has_view(fs, folder, i))
 			continue;
 		return alive(fs, view_of_tree(folder, i), ret) ? 0 : -ENOENT;
 	}
+	if (made_tree_is_root(fs, folder) && made_tree_lookup(fs, folder, name, ret) == 0)
+		return 0;
 	own = own_find(&fs->own, folder.index, name);
-	if (own == OWN_NONE)
+	if (own == OWN_NONE || made_tree_hides(fs, folder, own))
 		return -ENOENT;
 	*ret = own_node(fs, folder, own);
 	return 0;
@@ -144,6 +171,17 @@ static struct node control_node(struct node folder, uint32_t file)
 	return (struct node){.kind = NODE_CONTROL, .index = file, .who = folder.who};
 }
 
+/* The checkpoint's own folder, in the .wload/ of a rank whose own is made. */
+static struct node whole_node(struct node folder)
+{
+	return (struct node){.kind = NODE_OWN, .life = 1, .who = folder.who};
+}
+
+static bool has_whole(const struct wloadfs *fs, struct node folder)
+{
+	return plans_make_ranks(fs) && folder.who != CLAIMS_ROOT;
+}
+
 static int lookup_control(const struct wloadfs *fs, struct node folder, const char *name,
 			  struct node *ret)
 {
@@ -153,7 +191,10 @@ static int lookup_control(const struct wloadfs *fs, struct node folder, const ch
 			*ret = control_node(folder, i);
 			return 0;
 		}
-	return -ENOENT;
+	if (!has_whole(fs, folder) || strcmp(name, WHOLE_NAME) != 0)
+		return -ENOENT;
+	*ret = whole_node(folder);
+	return 0;
 }
 
 /* The root of a rank's tree. */
@@ -198,6 +239,8 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
 		return lookup_control(fs, parent, name, ret);
 	case NODE_RANKS:
 		return lookup_rank(fs, name, ret);
+	case NODE_FUSED:
+		return fused_tree_lookup(fs, parent, name, ret);
 	default:
 		return -ENOTDIR;
 	}
@@ -205,7 +248,7 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
 
 /* ---- attributes ---- */
 
-static void set_file(struct stat *st, mode_t mode, uint64_t bytes)
+void tree_set_file(struct stat *st, mode_t mode, uint64_t bytes)
 {
 	st->st_mode = S_IFREG | mode;
 	st->st_nlink = 1;
@@ -249,7 +292,7 @@ static int stat_tensor(const struct wloadfs *fs, struct node node, bool by_handl
 	    (atomic_load(&fs->known[node.who].tensor[node.index].opens) == 0 ||
 	     !feature_on(&fs->features, FEATURE_EPOCH)))
 		return -ENOENT;
-	set_file(st, fs->shard_mode[tensor.shard], header + tensor.bytes);
+	tree_set_file(st, fs->shard_mode[tensor.shard], header + tensor.bytes);
 	st->st_nlink = gone ? 0 : node.kind == NODE_TENSOR ? 2 : 1;
 	st->st_mtim.tv_sec = shard->mtime_ns / 1000000000;
 	st->st_mtim.tv_nsec = shard->mtime_ns % 1000000000;
@@ -266,10 +309,10 @@ static int stat_own(const struct wloadfs *fs, uint32_t index, struct stat *st)
 		set_folder(st, 0700 | others_mode(fs, entry->mode, entry->gid));
 		return 0;
 	}
-	set_file(st, file_mode(fs, entry->mode, entry->gid), entry->bytes);
+	tree_set_file(st, file_mode(fs, entry->mode, entry->gid), entry->bytes);
 	/* A small file may be edited beside the mount; a shard may not (ESTALE at open). */
 	if (entry->shard == OWN_NO_SHARD && own_stat(&fs->own, fs->ckpt, index, &now) == 0) {
-		set_file(st, file_mode(fs, now.st_mode, now.st_gid), (uint64_t)now.st_size);
+		tree_set_file(st, file_mode(fs, now.st_mode, now.st_gid), (uint64_t)now.st_size);
 		st->st_mtim = now.st_mtim;
 	}
 	return 0;
@@ -277,7 +320,7 @@ static int stat_own(const struct wloadfs *fs, uint32_t index, struct stat *st)
 
 static int stat_control(const struct wloadfs *fs, struct node node, struct stat *st)
 {
-	set_file(st, control_mode((enum control_file)node.index), control_size(fs, node));
+	tree_set_file(st, control_mode((enum control_file)node.index), control_size(fs, node));
 	st->st_mtim = fs->mounted_at;
 	return 0;
 }
@@ -301,6 +344,10 @@ int tree_stat(const struct wloadfs *fs, struct node node, bool by_handle, struct
 	case NODE_NPY:
 		r = stat_tensor(fs, node, by_handle, &st);
 		break;
+	case NODE_FUSED_FILE:
+	case NODE_MADE:
+		r = fused_tree_stat(fs, node, by_handle, &st);
+		break;
 	case NODE_CONTROL:
 		r = stat_control(fs, node, &st);
 		break;
@@ -319,9 +366,18 @@ mode_t tree_shard_mode(const struct wloadfs *fs, const struct stat *st)
 
 bool tree_is_folder(const struct wloadfs *fs, struct node node)
 {
-	if (node.kind == NODE_OWN)
+	switch (node.kind) {
+	case NODE_OWN:
 		return fs->own.entry[node.index].folder;
-	return node.kind != NODE_TENSOR && node.kind != NODE_NPY && node.kind != NODE_CONTROL;
+	case NODE_TENSOR:
+	case NODE_NPY:
+	case NODE_CONTROL:
+	case NODE_FUSED_FILE:
+	case NODE_MADE:
+		return false;
+	default:
+		return true;
+	}
 }
 
 double tree_attr_timeout(const struct wloadfs *fs, struct node node)
@@ -331,33 +387,43 @@ double tree_attr_timeout(const struct wloadfs *fs, struct node node)
 	if (node.kind == NODE_OWN && !fs->own.entry[node.index].folder &&
 	    fs->own.entry[node.index].shard == OWN_NO_SHARD)
 		return 1;
-	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY) &&
-	    fs_is_done(fs, node.who, node.index))
+	if ((node.kind == NODE_TENSOR || node.kind == NODE_NPY || node.kind == NODE_FUSED_FILE) &&
+	    view_is_gone(fs, node))
 		return 0;
 	return TIMEOUT_IMMUTABLE;
 }
 
 /* ---- listings ---- */
 
+/* Entries come as views, own ones, made ones; each kind has cookies of its own. */
 static bool entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
 		      struct tree_entry *ret)
 {
 	const struct own_entry *dir = &fs->own.entry[folder.index];
 
-	for (; folder.index == 0 && at < VIEW_COUNT; at++) {
+	for (; is_tree_root(folder) && at < VIEW_COUNT; at++) {
 		if (!has_view(fs, folder, at) || !alive(fs, view_of_tree(folder, at), &ret->node))
 			continue;
 		ret->name = views[at].name;
 		ret->next = at + 1;
 		return true;
 	}
+	for (; at < COOKIE_MADE; at++) {
+		uint64_t child = at - (is_tree_root(folder) ? VIEW_COUNT : 0);
+
+		if (child >= dir->child_count)
+			break;
+		if (made_tree_hides(fs, folder, dir->first_child + (uint32_t)child))
+			continue;
+		ret->node = own_node(fs, folder, dir->first_child + (uint32_t)child);
+		ret->name = fs->own.entry[ret->node.index].name;
+		ret->next = at + 1;
+		return true;
+	}
+	at = at < COOKIE_MADE ? COOKIE_MADE : at;
 	ret->next = at + 1;
-	at -= folder.index == 0 ? VIEW_COUNT : 0;
-	if (at >= dir->child_count)
-		return false;
-	ret->node = own_node(fs, folder, dir->first_child + (uint32_t)at);
-	ret->name = fs->own.entry[ret->node.index].name;
-	return true;
+	return made_tree_is_root(fs, folder) &&
+	       made_tree_entry(fs, folder, (uint32_t)(at - COOKIE_MADE), ret);
 }
 
 static bool entry_flat(const struct wloadfs *fs, struct node folder, uint64_t at,
@@ -415,7 +481,12 @@ static bool entry_control(const struct wloadfs *fs, struct node folder, uint64_t
 		ret->next = at + 1;
 		return true;
 	}
-	return false;
+	if (at > CONTROL_FILE_COUNT || !has_whole(fs, folder))
+		return false;
+	ret->node = whole_node(folder);
+	ret->name = WHOLE_NAME;
+	ret->next = at + 1;
+	return true;
 }
 
 static bool entry_rank(const struct wloadfs *fs, uint64_t at, struct tree_entry *ret)
@@ -444,6 +515,8 @@ bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
 		return entry_control(fs, folder, cookie, ret);
 	case NODE_RANKS:
 		return entry_rank(fs, cookie, ret);
+	case NODE_FUSED:
+		return fused_tree_entry(fs, folder, cookie, ret);
 	default:
 		return false;
 	}

@@ -24,6 +24,9 @@ int tree_lookup(const struct wloadfs *fs, struct node parent, const char *name, 
  * Returns 0, or -ENOENT for a tensor that is consumed and not open. */
 int tree_stat(const struct wloadfs *fs, struct node node, bool by_handle, struct stat *ret);
 
+/* Says of a regular file how large it is, and what may be done with it. */
+void tree_set_file(struct stat *st, mode_t mode, uint64_t bytes);
+
 bool tree_is_folder(const struct wloadfs *fs, struct node node);
 
 /* The permissions that the tensors of a shard show. */

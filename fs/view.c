@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/fused.h"
 #include "fs/npy.h"
 #include "fs/prefetch.h"
 #include "fs/uncached.h"
@@ -28,6 +29,29 @@ int view_of(const struct wloadfs *fs, struct node node, struct view *ret)
 		.shard = tensor.shard, .offset = tensor.offset, .bytes = tensor.bytes};
 	*ret = view;
 	return 0;
+}
+
+uint64_t view_bytes(const struct wloadfs *fs, struct node node)
+{
+	if (node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE)
+		return fused_bytes(fs, node);
+	return wload_inventory_tensor(fs->inv, node.index).bytes;
+}
+
+static bool is_any_consumed(struct wloadfs *fs)
+{
+	LOCK_SCOPE(&fs->lock);
+
+	return fs->claims.consumed.tensors != 0;
+}
+
+bool view_is_gone(const struct wloadfs *fs, struct node node)
+{
+	if (node.kind == NODE_FUSED_FILE)
+		return fused_is_gone(fs, node);
+	if (node.kind == NODE_MADE)
+		return is_any_consumed((struct wloadfs *)fs);
+	return fs_is_done(fs, node.who, node.index);
 }
 
 void view_free(struct view *view)
@@ -120,7 +144,10 @@ ssize_t view_read_node(const struct wloadfs *fs, struct node node, uint64_t offs
 		       char *buf)
 {
 	struct view view CLEANUP(view_free) = {0};
-	int r = view_of(fs, node, &view);
+	int r;
 
+	if (node.kind == NODE_FUSED_FILE || node.kind == NODE_MADE)
+		return fused_read(fs, node, offset, len, buf);
+	r = view_of(fs, node, &view);
 	return r < 0 ? r : view_read(fs, &view, offset, len, buf);
 }

@@ -3,7 +3,8 @@
 #define WLOADFS_VIEW_H
 
 /* A view is a gather list: literal bytes (a generated header) and extents of shards, in order.
- * Every file of the mount that is not one of the checkpoint's own is one, and reading walks it. */
+ * Every file of the mount that is not one of the checkpoint's own is one, and reading walks it.
+ * Those of many extents, fused/ and the ranks' checkpoints, have theirs in a plan (fused.h). */
 
 #include <sys/types.h>
 
@@ -42,7 +43,14 @@ uint32_t view_tensor_behind(const struct wloadfs *fs, uint32_t shard, uint64_t o
 ssize_t view_read_shard(const struct wloadfs *fs, uint32_t shard, uint64_t offset, size_t len,
 			char *buf);
 
-/* The same as view_read() of a tensor's file. */
+/* How many bytes of a file are a shard's; what may be left out is a header. */
+uint64_t view_bytes(const struct wloadfs *fs, struct node node);
+
+/* Is what a file shows gone from its tree? Of a made shard, some of it, as far as is known. Waits
+ * for nothing. */
+bool view_is_gone(const struct wloadfs *fs, struct node node);
+
+/* The same as view_read(), of any file that is a view. */
 ssize_t view_read_node(const struct wloadfs *fs, struct node node, uint64_t offset, size_t len,
 		       char *buf);
 

@@ -12,19 +12,31 @@
 /* The one namespace that is ours to fill (xattr(7)). */
 #define USER_PREFIX "user."
 
-/* The attribute holds the checkpoint's own spelling: a NUL is a NUL. */
-static void add_name(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,
-		     struct text *text)
+void xattr_add_name(const char *name, struct text *text)
 {
-	const char *nul, *at = t->name;
+	const char *nul, *at = name;
 
-	(void)fs;
-	(void)index;
 	for (; (nul = strstr(at, "\xc0\x80")); at = nul + 2) {
 		text_add(text, at, (size_t)(nul - at));
 		text_add(text, "", 1);
 	}
 	text_add(text, at, strlen(at));
+}
+
+void xattr_add_shape(const uint64_t *shape, uint32_t rank, struct text *text)
+{
+	text_add(text, "[", 1);
+	for (uint32_t i = 0; i < rank; i++)
+		text_printf(text, "%s%" PRIu64, i ? ", " : "", shape[i]);
+	text_add(text, "]", 1);
+}
+
+static void add_name(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,
+		     struct text *text)
+{
+	(void)fs;
+	(void)index;
+	xattr_add_name(t->name, text);
 }
 
 static void add_dtype(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,
@@ -40,10 +52,7 @@ static void add_shape(const struct wloadfs *fs, uint32_t index, const struct wlo
 {
 	(void)fs;
 	(void)index;
-	text_add(text, "[", 1);
-	for (uint32_t i = 0; i < t->rank; i++)
-		text_printf(text, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
-	text_add(text, "]", 1);
+	xattr_add_shape(t->shape, t->rank, text);
 }
 
 static void add_shard(const struct wloadfs *fs, uint32_t index, const struct wload_tensor *t,

@@ -21,6 +21,10 @@ size_t xattr_list(const char **ret_names);
  */
 int xattr_value(const struct wloadfs *fs, uint32_t tensor, const char *name, struct text *text);
 
+/* Appends a name in the checkpoint's own spelling (a NUL is a NUL), and a shape. */
+void xattr_add_name(const char *name, struct text *text);
+void xattr_add_shape(const uint64_t *shape, uint32_t rank, struct text *text);
+
 /* What is said for a name on a file that has no attributes: -ENODATA or -EOPNOTSUPP, as above. */
 int xattr_none(const char *name);
 
