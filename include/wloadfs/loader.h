@@ -65,7 +65,8 @@ struct wload_load_options {
 	 *
 	 * Where PATH is ranks/R of a mount, rank R's claims are what is consumed, with tp too: the
 	 * other ranks' claims keep their tensors. tp is then as many as the mount has ranks, and
-	 * rank is R. */
+	 * rank is R; on a mount with tp=N, tp 0 is N, with the ep, the layout and the rules that
+	 * the mount was given (tp 1: everything all the same). */
 	uint32_t tp;
 	uint32_t rank;		  /* or WLOAD_RANK_OF_PATH */
 	uint32_t ep;		  /* experts are shared out among so many ranks; 0: not */

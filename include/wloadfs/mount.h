@@ -5,10 +5,14 @@
 /* What a wloadfs mount promises its clients, and the client's side of it.
  *
  * MNT/tensors/NAME, MNT/modules/A/B/…, MNT/npy/NAME.npy   the tensors; unlink() consumes
- * MNT/ranks/R/            with -o ranks=N: see below
+ * MNT/fused/NAME          the parameters of a plan (plan.h): unlink() consumes each tensor that no
+ *                         parameter which is still there needs
+ * MNT/ranks/R/            with -o ranks=N or tp=N: see below
  * MNT/.wload/stats.json   one JSON object; members used here: "pid" (of the daemon),
  *                         "consumed_tensors", "consumed_bytes", "ranks" (N, 0 without), and
- *                         "rank" (R in a rank's folder, null at the root). Bytes of the shards in
+ *                         "rank" (R in a rank's folder, null at the root), and of -o tp=N "tp"
+ *                         and "ep" (null without), "layout" (a name) and "rules" (the path of -o
+ *                         rules=, or null). Bytes of the shards in
  *                         the page cache: "resident_bytes" now, "peak_resident_bytes" the most that
  *                         was counted; null: unknown. "trace" is null, or has "events", "dropped",
  *                         "shard_reads_seen", and for each list of trace-summary.json
@@ -47,14 +51,20 @@
  *                         "claims", for each rank {"rank": R, "tensors": N, "bytes": N}: what it
  *                         still claims. At the root every claim is dropped, or comes back.
  *
+ *                         With -o tp=N the folder is the checkpoint of rank R of N instead: its
+ *                         shards and index are made, and those of the root are in
+ *                         MNT/ranks/R/.wload/checkpoint/.
+ *
  * Extended attributes of tensor files:
- * user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}.
+ * user.wload.{name,dtype,shape,shard,offset,bytes,state,claims}; of fused/:
+ * user.wload.{name,dtype,shape,bytes,state,sources,transform}.
  *
  * "A mount" means: the entry of the path's st_dev in /proc/self/mountinfo has the type
  * "fuse.wloadfs". On any other path nothing is ever consumed. */
 
 #include <stdbool.h>
 
+#include "wloadfs/plan.h"
 #include "wloadfs/tensor.h"
 
 #ifdef __cplusplus
@@ -84,6 +94,18 @@ WLOAD_API void wload_mount_close(struct wload_mount *mount);
  * ret_ranks  how many there are */
 WLOAD_API bool wload_mount_rank(const struct wload_mount *mount, uint32_t *ret_rank,
 				uint32_t *ret_ranks);
+
+/* What the folder of a rank is a checkpoint of, on a mount with -o tp=. */
+struct wload_mount_slice {
+	uint32_t tp, ep, rank;
+	enum wload_layout layout; /* WLOAD_LAYOUT_COUNT: one that is not known here */
+	const char *rules;	  /* path of the rules file that the mount was given, NULL: none;
+				   * borrowed until wload_mount_close() */
+};
+
+/* Whether the mount was opened as one of its ranks, which has its slice of the checkpoint; then
+ * also which. The checkpoint that it was sliced from is its .wload/checkpoint/. */
+WLOAD_API bool wload_mount_slice(const struct wload_mount *mount, struct wload_mount_slice *ret);
 
 /* mark_consumed: every tensor under `prefix + "."`.
  *

@@ -52,7 +52,8 @@ static int run(const struct options *options, struct wload_error *err)
 	wanted.tp = (uint32_t)options->tp;
 	wanted.ep = (uint32_t)options->ep;
 	wanted.layout = (enum wload_layout)options->layout;
-	r = source_rank(&source, options->path, wanted.tp, cli_rank(options), &wanted.rank, err);
+	wanted.rank = cli_rank(options);
+	r = source_slice(&source, options->path, &wanted, err);
 	if (r < 0)
 		return r;
 	r = wload_plan_build(inv, wload_checkpoint_config(source.ckpt), &wanted, &plan, err);

@@ -214,6 +214,21 @@ bool wload_mount_rank(const struct wload_mount *mount, uint32_t *ret_rank, uint3
 	return true;
 }
 
+bool wload_mount_slice(const struct wload_mount *mount, struct wload_mount_slice *ret)
+{
+	const struct ranks *told = &mount->ranks;
+	struct wload_mount_slice slice = {
+		.tp = told->tp, .ep = told->ep, .rank = told->rank, .rules = told->rules};
+
+	if (!told->of_rank || !told->tp)
+		return false;
+	while (slice.layout < WLOAD_LAYOUT_COUNT && told->layout &&
+	       strcmp(wload_layout_name(slice.layout), told->layout) != 0)
+		slice.layout++;
+	*ret = slice;
+	return true;
+}
+
 void wload_mount_close(struct wload_mount *mount)
 {
 	if (!mount)
@@ -222,6 +237,7 @@ void wload_mount_close(struct wload_mount *mount)
 		close(mount->root_fd);
 	free(mount->mount_point);
 	free(mount->root);
+	ranks_free(&mount->ranks);
 	free(mount);
 }
 

@@ -30,21 +30,35 @@ bool ranks_path(const char *parent, const char *rest, uint32_t *ret_rank)
 
 int ranks_parse(const char *text, size_t len, struct ranks *ret_ranks, struct wload_error *err)
 {
-	uint64_t rank = UINT64_MAX, ranks = 0;
-	const struct json_member members[] = {{"rank", NULL, &rank}, {"ranks", NULL, &ranks}};
+	uint64_t rank = UINT64_MAX, ranks = 0, tp = 0, ep = 0;
+	struct ranks told = {0};
+	const struct json_member members[] = {
+		{"rank", NULL, &rank}, {"ranks", NULL, &ranks},	       {"tp", NULL, &tp},
+		{"ep", NULL, &ep},     {"layout", &told.layout, NULL}, {"rules", &told.rules, NULL},
+	};
 	struct json_reader r;
 	int code;
 
 	json_start(&r, (const uint8_t *)text, len);
-	code = json_take_object(&r, members, 2);
+	code = json_take_object(&r, members, sizeof(members) / sizeof(members[0]));
 	if (code < 0)
 		code = json_take_failed(&r, code, "the mount's stats.json", err);
-	else
-		*ret_ranks = (struct ranks){
-			.of_rank = rank < ranks && ranks <= UINT32_MAX,
-			.rank = rank < ranks ? (uint32_t)rank : 0,
-			.ranks = ranks <= UINT32_MAX ? (uint32_t)ranks : 0,
-		};
 	json_finish(&r);
+	told.of_rank = rank < ranks && ranks <= UINT32_MAX;
+	told.rank = rank < ranks ? (uint32_t)rank : 0;
+	told.ranks = ranks <= UINT32_MAX ? (uint32_t)ranks : 0;
+	told.tp = tp <= UINT32_MAX ? (uint32_t)tp : 0;
+	told.ep = ep <= UINT32_MAX ? (uint32_t)ep : 0;
+	if (code == 0)
+		*ret_ranks = told;
+	else
+		ranks_free(&told);
 	return code;
+}
+
+void ranks_free(struct ranks *ranks)
+{
+	free(ranks->layout);
+	free(ranks->rules);
+	*ranks = (struct ranks){0};
 }

@@ -146,8 +146,9 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 					    .layout = l->options->layout};
 	int r = source_open(path, &l->source, err);
 
+	wanted.rank = l->options->rank;
 	if (r == 0)
-		r = source_rank(&l->source, path, wanted.tp, l->options->rank, &wanted.rank, err);
+		r = source_slice(&l->source, path, &wanted, err);
 	if (r < 0)
 		return r;
 	r = wload_plan_build(wload_checkpoint_inventory(l->source.ckpt),

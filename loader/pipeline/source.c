@@ -113,7 +113,7 @@ static int open_on_mount(const struct source *source, const char *name,
 	CLEANUP_FD int fd = -1;
 	struct stat st;
 
-	if (asprintf(&path, "%s/%s", source->root, name) < 0) {
+	if (asprintf(&path, "%s/%s", source->files, name) < 0) {
 		path = NULL;
 		return wload_fail(err, ENOMEM, "no memory for a path");
 	}
@@ -163,6 +163,19 @@ static int read_stats(struct source *source, struct wload_error *err)
 	return r;
 }
 
+/* Of a rank's checkpoint, whose own files are made, those that they are made from. */
+static int find_files(struct source *source, struct wload_error *err)
+{
+	struct wload_mount_slice slice;
+	const char *below =
+		wload_mount_slice(source->mount, &slice) ? "/" WLOAD_CONTROL_DIR "/checkpoint" : "";
+
+	if (asprintf(&source->files, "%s%s", source->root, below) >= 0)
+		return 0;
+	source->files = NULL;
+	return wload_fail(err, ENOMEM, "no memory for a path");
+}
+
 static int open_mounted(const char *path, struct source *source, struct wload_error *err)
 {
 	struct opening opening CLEANUP(opening_free) = {.source = source};
@@ -173,16 +186,18 @@ static int open_mounted(const char *path, struct source *source, struct wload_er
 	if (!source->root)
 		return wload_fail(err, errno, "'%s': %s", path, strerror(errno));
 	source->of_rank = wload_mount_rank(source->mount, &source->rank, &source->ranks);
-	r = read_stats(source, err);
+	r = find_files(source, err);
+	if (r == 0)
+		r = read_stats(source, err);
 	if (r == 0)
 		r = read_head(source, &opening.head, err);
 	if (r < 0)
 		return r;
-	if (opening.head.file && asprintf(&file, "%s/%s", source->root, opening.head.file) < 0) {
+	if (opening.head.file && asprintf(&file, "%s/%s", source->files, opening.head.file) < 0) {
 		file = NULL;
 		return wload_fail(err, ENOMEM, "no memory for a path");
 	}
-	return wload_checkpoint_open(file ? file : source->root, open_shard, &opening,
+	return wload_checkpoint_open(file ? file : source->files, open_shard, &opening,
 				     &source->ckpt, err);
 }
 
@@ -206,14 +221,26 @@ void source_close(struct source *source)
 	if (source->mount)
 		wload_mount_close(source->mount);
 	free(source->root);
+	free(source->files);
+	wload_rules_free(source->rules);
 	*source = (struct source){0};
 }
 
-int source_rank(const struct source *source, const char *path, uint32_t tp, uint32_t rank,
-		uint32_t *ret_rank, struct wload_error *err)
+int source_slice(struct source *source, const char *path, struct wload_plan_options *wanted,
+		 struct wload_error *err)
 {
-	return rank_choose(path, source->of_rank, source->rank, source->ranks, tp, rank, ret_rank,
-			   err);
+	struct wload_mount_slice slice;
+	bool sliced = source->mount && wload_mount_slice(source->mount, &slice) && !wanted->tp;
+	int r = sliced ? rank_take_slice(path, &slice, wanted, err) : 0;
+
+	if (r == 0 && sliced && slice.rules && !wanted->rules) {
+		r = wload_rules_load(slice.rules, &source->rules, err);
+		wanted->rules = source->rules;
+	}
+	if (r < 0)
+		return r;
+	return rank_choose(path, source->of_rank, source->rank, source->ranks, wanted->tp,
+			   wanted->rank, &wanted->rank, err);
 }
 
 /* Is it a consumed tensor that the plan needs? Its name is copied when it is the first. */

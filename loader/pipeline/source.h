@@ -7,7 +7,8 @@
  * A mount says in its index.jsonl where its shards come from. A backing file that still is the one
  * that was mounted (path, device, inode) is read itself; else the mount's own file of that name.
  * Either must still have the size and the time of change that were mounted. Tensors' files are
- * never read one by one. */
+ * never read one by one. Nor are the files that a rank's checkpoint is made of (-o tp=): there the
+ * mount's own files are those of its .wload/checkpoint/, which are what they are made from. */
 
 #include <stdbool.h>
 
@@ -18,10 +19,13 @@
 struct source {
 	struct wload_mount *mount; /* NULL: a plain checkpoint */
 	char *root;		   /* the mount's path, NULL without one */
+	char *files;		   /* the folder with the mount's own files */
 	struct wload_checkpoint *ckpt;
-	int daemon_pid;		  /* 0: none */
-	bool of_rank;		  /* it is the folder of a rank of the mount: */
-	uint32_t rank, ranks;	  /* this one, of so many */
+	int daemon_pid;	      /* 0: none */
+	bool of_rank;	      /* it is the folder of a rank of the mount: */
+	uint32_t rank, ranks; /* this one, of so many */
+	struct wload_rules
+		*rules; /* that the rank's folder is made by; NULL: not looked at, or none */
 	uint64_t consumed_before; /* tensors of the mount that were consumed already */
 };
 
@@ -31,11 +35,15 @@ struct source {
 int source_open(const char *path, struct source *ret_source, struct wload_error *err);
 void source_close(struct source *source);
 
-/* Which rank a load of it is: rank_choose().
+/* Which rank's share of it is loaded: rank_choose(), and of a folder that is a rank's checkpoint
+ * what rank_take_slice() says, with the mount's rules where the caller has none.
  *
- * path  as the user named it */
-int source_rank(const struct source *source, const char *path, uint32_t tp, uint32_t rank,
-		uint32_t *ret_rank, struct wload_error *err);
+ * path    as the user named it
+ * wanted  has what was asked for (rank: or WLOAD_RANK_OF_PATH); completed
+ *
+ * Returns 0, -EINVAL, or what wload_rules_load() says. */
+int source_slice(struct source *source, const char *path, struct wload_plan_options *wanted,
+		 struct wload_error *err);
 
 /* Refuses a mount where a tensor that the plan needs is consumed.
  *

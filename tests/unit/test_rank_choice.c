@@ -33,6 +33,54 @@ static const struct {
 	{"a rank that is none without tp is the plan's to refuse", true, 3, 8, 0, 3, 0, 3, ""},
 };
 
+/* What was asked for of a folder that is a checkpoint of rank 1 of 4, ep 2, in vLLM's layout. */
+static const struct {
+	const char *name;
+	struct wload_plan_options asked;
+	int want;
+	uint32_t tp, ep;
+	enum wload_layout layout;
+	const char *words;
+} slices[] = {
+	{"nothing: the mount's", {0}, 0, 4, 2, WLOAD_LAYOUT_VLLM, ""},
+	{"the same", {.ep = 2, .layout = WLOAD_LAYOUT_VLLM}, 0, 4, 2, WLOAD_LAYOUT_VLLM, ""},
+	{"with tp all is as asked for", {.tp = 4}, 0, 4, 0, WLOAD_LAYOUT_TRTLLM, ""},
+	{"tp 1 is everything", {.tp = 1}, 0, 1, 0, WLOAD_LAYOUT_TRTLLM, ""},
+	{"another ep",
+	 {.ep = 4},
+	 -EINVAL,
+	 0,
+	 4,
+	 WLOAD_LAYOUT_TRTLLM,
+	 "ep 4: '/m/ranks/1' is made with ep 2"},
+};
+
+static void check_slices(struct tap *tap)
+{
+	struct wload_mount_slice slice = {.tp = 4, .ep = 2, .rank = 1, .layout = WLOAD_LAYOUT_VLLM};
+	struct wload_plan_options vllm = {.layout = WLOAD_LAYOUT_VLLM}, none = {0};
+	struct wload_error err = {0};
+
+	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++) {
+		struct wload_plan_options got = slices[i].asked;
+		struct wload_error why = {0};
+		int r = rank_take_slice("/m/ranks/1", &slice, &got, &why);
+
+		ok(tap,
+		   r == slices[i].want && got.tp == slices[i].tp && got.ep == slices[i].ep &&
+			   got.layout == slices[i].layout && !strcmp(why.text, slices[i].words),
+		   "slice: %s: %s", slices[i].name, why.text);
+	}
+	slice.layout = WLOAD_LAYOUT_TRTLLM;
+	ok(tap,
+	   rank_take_slice("/m/ranks/1", &slice, &vllm, &err) == -EINVAL &&
+		   !strcmp(err.text, "layout vllm: '/m/ranks/1' is made with layout trtllm"),
+	   "slice: another layout: %s", err.text);
+	slice.layout = WLOAD_LAYOUT_COUNT;
+	ok(tap, rank_take_slice("/m/ranks/1", &slice, &none, &err) == -EINVAL,
+	   "slice: a layout that is not known: %s", err.text);
+}
+
 int main(void)
 {
 	struct tap tap = {0};
@@ -48,5 +96,6 @@ int main(void)
 			   !strcmp(err.text, rows[i].words),
 		   "%s: %u %s", rows[i].name, got, err.text);
 	}
+	check_slices(&tap);
 	return tap_done(&tap);
 }

@@ -48,6 +48,27 @@ static const struct {
 	{"broken", "{\"rank\": ", -EBADMSG, false, 0, 0},
 };
 
+/* What ranks' checkpoints are made by. */
+static void check_slice(struct tap *tap)
+{
+	static const char with[] = "{\"rank\": 1, \"ranks\": 4, \"tp\": 4, \"ep\": 2, "
+				   "\"layout\": \"vllm\", \"rules\": \"/r.json\"}",
+			  without[] = "{\"rank\": 1, \"ranks\": 4, \"tp\": null, "
+				      "\"layout\": \"trtllm\", \"rules\": null}";
+	struct ranks got = {0};
+
+	ok(tap,
+	   ranks_parse(with, sizeof(with) - 1, &got, NULL) == 0 && got.tp == 4 && got.ep == 2 &&
+		   strcmp(got.layout, "vllm") == 0 && strcmp(got.rules, "/r.json") == 0,
+	   "stats: of a mount with tp");
+	ranks_free(&got);
+	ok(tap,
+	   ranks_parse(without, sizeof(without) - 1, &got, NULL) == 0 && got.tp == 0 &&
+		   strcmp(got.layout, "trtllm") == 0 && !got.rules,
+	   "stats: of one without");
+	ranks_free(&got);
+}
+
 int main(void)
 {
 	struct tap tap = {0};
@@ -69,6 +90,8 @@ int main(void)
 			   got.rank == texts[i].rank && got.ranks == texts[i].ranks &&
 			   (r == 0) == !err.text[0],
 		   "stats: %s %s", texts[i].name, err.text);
+		ranks_free(&got);
 	}
+	check_slice(&tap);
 	return tap_done(&tap);
 }
