@@ -2,6 +2,7 @@
 /* The bytes of fused/ and of the ranks' checkpoints (see fused.h). */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,10 +39,21 @@ static int read_tensor(void *ctx, uint32_t tensor, uint64_t offset, size_t len, 
 	return (size_t)n == len ? 0 : -ESTALE;
 }
 
+/* A gather_hint: the pieces are read from the disk together, not one after the other. */
+static void read_soon(void *ctx, uint32_t tensor, uint64_t offset, size_t len)
+{
+	const struct wloadfs *fs = ctx;
+	struct wload_tensor t = wload_inventory_tensor(fs->inv, tensor);
+
+	(void)posix_fadvise(wload_checkpoint_shard(fs->ckpt, t.shard)->fd,
+			    (off_t)(t.offset + offset), (off_t)len, POSIX_FADV_WILLNEED);
+}
+
 static int read_param(const struct wloadfs *fs, const struct wload_param *param, uint64_t offset,
 		      size_t len, uint8_t *buf)
 {
-	struct gather gather = {param, read_tensor, (void *)(uintptr_t)fs};
+	struct gather gather = {param, read_tensor, (void *)(uintptr_t)fs,
+				fs->budget ? NULL : read_soon};
 
 	if (param->step_count)
 		return transform_window(param, offset, offset + len, gather_rows, &gather, buf,

@@ -4,7 +4,8 @@
  * Short pieces that lie close together are read with what is between them, in one read of up to
  * BOUNCE_BYTES, and picked out: a row split's pieces of a few hundred bytes would each cost a
  * request, and from the disk their pages come as a whole anyway. Where the gap is longer than
- * GAP_MAX each piece is read by itself. */
+ * GAP_MAX each piece is read by itself, after a hint of all of them, so that the disk has them to
+ * do together (measured, pieces of 3.5 KiB every 28 KiB: 0.05 GB/s without it, 0.2 with). */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,6 +83,21 @@ static size_t step_of(const struct pieces *pieces, uint64_t at, size_t n)
 	return left < n ? (size_t)left : n;
 }
 
+static uint64_t place_of(const struct wload_source *source, const struct pieces *pieces,
+			 uint64_t at)
+{
+	return source->src_offset + at / pieces->bytes * pieces->stride + at % pieces->bytes;
+}
+
+static void hint(const struct gather *gather, const struct wload_source *source,
+		 const struct pieces *pieces, uint64_t at, size_t n)
+{
+	for (size_t k; n; at += k, n -= k) {
+		k = step_of(pieces, at, n);
+		gather->hint(gather->ctx, source->tensor, place_of(source, pieces, at), k);
+	}
+}
+
 static int read_strided(const struct gather *gather, const struct wload_source *source, uint64_t at,
 			size_t n, uint8_t *buf)
 {
@@ -89,13 +105,13 @@ static int read_strided(const struct gather *gather, const struct wload_source *
 	CLEANUP_FREE uint8_t *bounce = pieces.close ? malloc(BOUNCE_BYTES) : NULL;
 	int r = pieces.close && !bounce ? -ENOMEM : 0;
 
+	if (gather->hint && !pieces.close && at / pieces.bytes < (at + n - 1) / pieces.bytes)
+		hint(gather, source, &pieces, at, n);
 	while (r == 0 && n) {
 		size_t k = step_of(&pieces, at, n);
-		uint64_t from =
-			source->src_offset + at / pieces.bytes * pieces.stride + at % pieces.bytes;
 
-		r = gather->read(gather->ctx, source->tensor, from, (size_t)span_of(&pieces, at, k),
-				 bounce ? bounce : buf);
+		r = gather->read(gather->ctx, source->tensor, place_of(source, &pieces, at),
+				 (size_t)span_of(&pieces, at, k), bounce ? bounce : buf);
 		if (r == 0 && bounce)
 			pick(&pieces, at, k, bounce, buf);
 		at += k;

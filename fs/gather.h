@@ -12,10 +12,14 @@
 /* Reads len bytes of a tensor at offset. Returns 0 or -errno. */
 typedef int (*gather_reader)(void *ctx, uint32_t tensor, uint64_t offset, size_t len, uint8_t *buf);
 
+/* Told of len bytes of a tensor that are about to be read, with others far from them. */
+typedef void (*gather_hint)(void *ctx, uint32_t tensor, uint64_t offset, size_t len);
+
 struct gather {
 	const struct wload_param *param;
 	gather_reader read;
 	void *ctx;
+	gather_hint hint; /* or NULL */
 };
 
 /* Reads len bytes at `offset` of what the sources fill: the parameter, or, where it has steps, its
