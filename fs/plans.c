@@ -337,11 +337,11 @@ static int try_empty(const struct wloadfs *fs, struct wload_error *err)
 	return wload_plan_build(none, wload_checkpoint_config(fs->ckpt), &options, &plan, err);
 }
 
-/* Whether the first rank's part can be told, which is mostly whether any rank's can. */
-static int try_rank(const struct wloadfs *fs, struct wload_error *err)
+/* Whether a rank's part can be told. */
+static int try_rank(const struct wloadfs *fs, uint32_t rank, struct wload_error *err)
 {
 	struct wload_plan *plan CLEANUP(free_plan) = NULL;
-	struct wload_plan_options options = options_of(fs, 1);
+	struct wload_plan_options options = options_of(fs, 1 + rank);
 
 	return wload_plan_build(fs->inv, wload_checkpoint_config(fs->ckpt), &options, &plan, err);
 }
@@ -370,8 +370,11 @@ int plans_start(struct wloadfs *fs, own_warn warn, void *warn_ctx, struct wload_
 
 	if (fs->plan.rules_path)
 		r = wload_rules_load(fs->plan.rules_path, &fs->plan.rules, err);
+	/* Of those between the shares are as large as the first one's. */
 	if (r == 0 && fs->plan.tp)
-		r = try_rank(fs, err);
+		r = try_rank(fs, 0, err);
+	if (r == 0 && fs->plan.tp > 1)
+		r = try_rank(fs, fs->plan.tp - 1, err);
 	if (r < 0)
 		return r;
 	r = fs->plan.tp ? 0 : try_empty(fs, &why);

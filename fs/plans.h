@@ -38,7 +38,7 @@ struct planned {
 };
 
 /* Looks whether there can be plans, with what fs->plan asks for: rules and config.json are read,
- * and with tp the first rank's plan is built and put away. Where fused/ is just not possible the
+ * and with tp the plans of the first and the last rank are built and put away. Where fused/ is just not possible the
  * mount does without, and says why. Does not need fs->own.
  *
  * Returns 0, or -errno with err filled: what was asked for can't be. */

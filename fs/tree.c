@@ -119,14 +119,16 @@ static int lookup_root_or_own(const struct wloadfs *fs, struct node folder, cons
 			      struct node *ret)
 {
 	uint32_t own;
+	int r;
 
 	for (size_t i = 0; is_tree_root(folder) && i < VIEW_COUNT; i++) {
 		if (strcmp(name, views[i].name) != 0 || !has_view(fs, folder, i))
 			continue;
 		return alive(fs, view_of_tree(folder, i), ret) ? 0 : -ENOENT;
 	}
-	if (made_tree_is_root(fs, folder) && made_tree_lookup(fs, folder, name, ret) == 0)
-		return 0;
+	r = made_tree_is_root(fs, folder) ? made_tree_lookup(fs, folder, name, ret) : -ENOENT;
+	if (r != -ENOENT)
+		return r;
 	own = own_find(&fs->own, folder.index, name);
 	if (own == OWN_NONE || made_tree_hides(fs, folder, own))
 		return -ENOENT;

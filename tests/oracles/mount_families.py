@@ -73,7 +73,12 @@ class Mount:
         return self.where
 
     def __exit__(self, *failed):
-        subprocess.run(["fusermount3", "-u", self.where], check=True)
+        # A child that another thread has just forked holds our files until it executes.
+        end = time.monotonic() + DEADLINE
+        while subprocess.run(["fusermount3", "-u", self.where], stderr=subprocess.DEVNULL,
+                             check=False).returncode:
+            assert time.monotonic() < end, f"'{self.where}' can't be unmounted"
+            time.sleep(0.02)
         code = self.daemon.wait(DEADLINE)
         assert code == 0 and not self.said(), f"the daemon ended with {code}: {self.said()}"
 
