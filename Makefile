@@ -50,10 +50,21 @@ CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=1 -isystem $(CUDA_HOME)/include
 CUDA_DIR    := $(CUDA_HOME)/lib64
 CUDA_LIBS   := $(CUDA_DIR)/libcudart_static.a -ldl -lrt
 CUDA_PC_LIBS = -L$${cudadir} -lcudart_static -ldl -lrt
+NVCC        ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
+NVCC_NOTE   := $(if $(NVCC),,no nvcc at '$(CUDA_HOME)/bin')
+# Ahead of time for these, and for later ones by the driver from the last's PTX. Each operation is
+# rounded by itself (include/wloadfs/transform.h).
+CUDA_ARCHS  ?= 80 90 100
+NVCC_FLAGS   = -std=c++17 -O3 -Xfatbin -compress-all --fmad=false -Iinclude -I. -ccbin $(firstword $(CXX)) \
+               -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
+               $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+               -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+KERNELS     := $(if $(NVCC),$(O)/loader/device/cuda_kernels.o)
+LIB_SRCS    := $(if $(NVCC),$(filter-out loader/device/cuda_kernels_none.c,$(LIB_SRCS)),$(LIB_SRCS))
 else
 CUDA_NOTE   := $(if $(filter file,$(origin CUDA)),no toolkit at CUDA_HOME='$(CUDA_HOME)',CUDA=$(CUDA))
-LIB_SRCS    := $(filter-out loader/device/cuda.c,$(LIB_SRCS))
-BENCH_SRCS  := $(filter-out tests/bench/copyrate.c,$(BENCH_SRCS))
+LIB_SRCS    := $(filter-out loader/device/cuda%,$(LIB_SRCS))
+BENCH_SRCS  := $(filter-out tests/bench/copyrate.c tests/bench/kernelrate.c,$(BENCH_SRCS))
 CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=0
 endif
 
@@ -81,7 +92,7 @@ ALL_CFLAGS    = $(STD_CFLAGS) $(OPT_$(BUILD)) -fPIC -fvisibility=hidden -pthread
 ALL_LDFLAGS   = $(SAN_$(BUILD)) -pthread $(LDFLAGS)
 DEPFLAGS     := -MMD -MP
 
-LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(if $(RULES),$(O)/loader/plan/builtin_rules.o)
+LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(KERNELS) $(if $(RULES),$(O)/loader/plan/builtin_rules.o)
 CLI_OBJS := $(CLI_SRCS:%.c=$(O)/%.o)
 FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
@@ -91,6 +102,7 @@ FS_OBJS  := $(FS_SRCS:%.c=$(O)/%.o)
 
 all: $(PROGRAMS) $(LIBS) ## build the programs and the library (default)
 	@$(if $(filter 1,$(CUDA)),:,echo "  note     built without CUDA ($(CUDA_NOTE)): wload loads to host memory only")
+	@$(if $(NVCC_NOTE),echo "  note     $(NVCC_NOTE): steps of a plan are run on the host also for a GPU",:)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -105,7 +117,7 @@ $(O)/fs/%.o: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 
 # What everything is built with and of; it changes only when one of them does, and objects with it.
 BUILT_WITH := $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(CUDA_CFLAGS) $(CUDA_LIBS) \
-              $(LIB_SRCS) $(CLI_SRCS) $(FS_SRCS) $(FUSE_VERSION)
+              $(NVCC) $(NVCC_FLAGS) $(LIB_SRCS) $(CLI_SRCS) $(FS_SRCS) $(FUSE_VERSION)
 $(O)/built-with: export BUILT_WITH := $(BUILT_WITH)
 $(O)/built-with: FORCE
 	@mkdir -p $(@D)
@@ -115,6 +127,11 @@ $(O)/%.o: %.c Makefile $(O)/built-with
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) -c $< -o $@
+
+$(O)/loader/device/cuda_kernels.o: loader/device/cuda_kernels.cu Makefile $(O)/built-with
+	$(call say,NVCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 
 $(O)/loader/plan/builtin_rules.c: scripts/embed-rules $(RULES)
 	$(call say,EMBED,$@)
@@ -164,10 +181,12 @@ $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(JSONC_CFLAGS) $(ALL_CFLAGS) -Itests/unit $< -o $@ $(ALL_LDFLAGS) \
 		$(O)/fs.a $(O)/cli.a $(O)/libwload.a $(UNIT_LIBS) $(JSONC_LIBS) $(CUDA_LIBS)
 
+$(O)/tests/gpu_steps: TOOL_LIBS = -lm
 $(O)/tests/%: tests/tools/%.c $(O)/libwload.a Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) $< -o $@ $(ALL_LDFLAGS) $(O)/libwload.a $(TOOL_LIBS) \
+		$(JSONC_LIBS) $(CUDA_LIBS)
 
 $(O)/bench/noop_server: BENCH_CPPFLAGS = $(FUSE_CFLAGS)
 $(O)/bench/noop_server: BENCH_LIBS = $(FUSE_LIBS)

@@ -24,6 +24,8 @@
 #include <string.h>
 
 #include "loader/base/cleanup.h"
+#include "loader/device/cuda_error.h"
+#include "loader/device/cuda_transform.h"
 #include "loader/device/device.h"
 #include "loader/device/numa.h"
 #include "loader/device/staging.h"
@@ -73,33 +75,6 @@ struct device_queue {
 static struct cuda_device *cuda_of(struct device *device)
 {
 	return (struct cuda_device *)device;
-}
-
-static int runtime_errno(cudaError_t e)
-{
-	switch (e) {
-	case cudaErrorMemoryAllocation:
-		return ENOMEM;
-	case cudaErrorNoDevice:
-	case cudaErrorInvalidDevice:
-	case cudaErrorInsufficientDriver:
-	case cudaErrorSystemDriverMismatch:
-	case cudaErrorCompatNotSupportedOnDevice:
-		return ENODEV;
-	default:
-		return EIO;
-	}
-}
-
-/* Turns a runtime call's result into ours, and takes the error off the thread: the runtime would
- * give it to the next caller of cudaGetLastError() too. */
-static int cuda_result(cudaError_t e, const char *call, struct wload_error *err)
-{
-	if (e == cudaSuccess)
-		return 0;
-	(void)cudaGetLastError();
-	return wload_fail(err, runtime_errno(e), "%s: %s (%s)", call, cudaGetErrorString(e),
-			  cudaGetErrorName(e));
 }
 
 static int driver_errno(CUresult e)
@@ -331,6 +306,18 @@ static void cuda_free(struct device *device, void *base, uint64_t bytes, bool tr
 	(void)cudaGetLastError();
 }
 
+/* What was transient stays in the pool, for the next one, until here. */
+static void cuda_trim(struct device *device)
+{
+	CUDA_SCOPE(device);
+
+	if (!cuda_of(device)->pool)
+		return;
+	(void)cudaStreamSynchronize(cuda_of(device)->alloc_stream);
+	(void)cudaMemPoolTrimTo(cuda_of(device)->pool, 0);
+	(void)cudaGetLastError();
+}
+
 static int cuda_staging_alloc(struct device *device, size_t bytes, uint8_t **ret_staging,
 			      struct wload_error *err)
 {
@@ -446,6 +433,12 @@ static int cuda_wait(struct device_queue *queue, unsigned int mark, struct wload
 	return cuda_result(cudaEventSynchronize(queue->events[mark]), "cudaEventSynchronize", err);
 }
 
+static int cuda_transform(struct device_queue *queue, const struct wload_param *param,
+			  const void *staged, void *base, struct wload_error *err)
+{
+	return cuda_transform_run(queue->stream, queue->device->pool, param, staged, base, err);
+}
+
 static int cuda_copy_out(struct device_queue *queue, void *dst, const void *base, uint64_t offset,
 			 size_t bytes, struct wload_error *err)
 {
@@ -468,6 +461,7 @@ const struct device_ops device_cuda = {
 	.memory = cuda_memory,
 	.alloc = cuda_alloc,
 	.free = cuda_free,
+	.trim = cuda_trim,
 	.staging_alloc = cuda_staging_alloc,
 	.staging_free = cuda_staging_free,
 	.queue_open = cuda_queue_open,
@@ -476,5 +470,6 @@ const struct device_ops device_cuda = {
 	.copy_rows = cuda_copy_rows,
 	.mark = cuda_mark,
 	.wait = cuda_wait,
+	.transform = cuda_transform,
 	.copy_out = cuda_copy_out,
 };
