@@ -128,7 +128,7 @@ $(O)/%.o: %.c Makefile $(O)/built-with
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
-$(O)/loader/device/cuda_kernels.o: loader/device/cuda_kernels.cu Makefile $(O)/built-with
+$(O)/loader/device/cuda_kernels.o: loader/device/cuda_kernels.cu $(O)/built-with
 	$(call say,NVCC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
@@ -192,6 +192,9 @@ $(O)/bench/noop_server: BENCH_CPPFLAGS = $(FUSE_CFLAGS)
 $(O)/bench/noop_server: BENCH_LIBS = $(FUSE_LIBS)
 $(O)/bench/copyrate: BENCH_CPPFLAGS = $(CUDA_CFLAGS)
 $(O)/bench/copyrate: BENCH_LIBS = $(CUDA_LIBS)
+$(O)/bench/kernelrate: BENCH_CPPFLAGS = $(CUDA_CFLAGS)
+$(O)/bench/kernelrate: BENCH_LIBS = $(O)/libwload.a $(JSONC_LIBS) $(CUDA_LIBS)
+$(O)/bench/kernelrate: $(O)/libwload.a
 $(O)/bench/%: tests/bench/%.c Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)

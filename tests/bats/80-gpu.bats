@@ -67,3 +67,20 @@ teardown() {
 		wl_umount "$MNT"
 	done
 }
+
+@test "gpu: steps make the bytes that they make on the host" {
+	run -0 "$WL_BUILD/tests/gpu_steps"
+	refute_output --partial 'not ok'
+}
+
+@test "gpu: how fast steps are run is told beside the device's own copies" {
+	local rate=$WL_BUILD/bench/kernelrate
+
+	[ -x "$rate" ] || skip 'benches are not built'
+	run -0 "$rate"
+	run -0 python3 -c '
+import json, sys
+rows = [json.loads(line) for line in sys.stdin]
+assert "device" in rows[0] and len(rows) > 10
+assert all(0 < row["share"] < 2 for row in rows[1:]), rows' <<<"$output"
+}
