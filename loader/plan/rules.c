@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "loader/plan/rules_made.h"
 #include "loader/plan/rules_read.h"
 
 static int read_model_types(const struct reading *in, const char *name, struct json_object *value,
@@ -192,29 +193,6 @@ static int check_fuse(const struct reading *in, const struct rules_fuse *rule)
 	return r;
 }
 
-/* Whether there is a layout that two rules are both for. */
-static bool layouts_meet(unsigned int a, unsigned int b)
-{
-	return !a || !b || a & b;
-}
-
-/* Whether `text` ends with the components `tail`. */
-static bool ends_with(const char *text, const char *tail)
-{
-	size_t len = strlen(text), tail_len = strlen(tail);
-
-	if (tail_len > len || strcmp(text + len - tail_len, tail))
-		return false;
-	return tail_len == len || text[len - tail_len - 1] == '.';
-}
-
-/* Two rules that could make parameters of the same name: a plan's names differ. */
-static bool fuse_same_name(const struct rules_fuse *a, const struct rules_fuse *b)
-{
-	return layouts_meet(a->layouts, b->layouts) && !strcmp(a->into, b->into) &&
-	       (ends_with(a->within, b->within) || ends_with(b->within, a->within));
-}
-
 /* What "leaves" are where a rule does not say. */
 static int set_default_leaves(const struct reading *in, struct rules_names *ret)
 {
@@ -242,7 +220,7 @@ static int read_joining(struct reading *in, struct json_object *object, const st
 	if (r == 0)
 		r = check_fuse(in, rule);
 	for (i = 0; r == 0 && i < in->index; i++)
-		if (fuse_same_name(&rules[i], rule))
+		if (rules_same_name(&rules[i], rule))
 			r = read_fail(in, EBADMSG, "into", "is '%s', as it is in '%s[%zu]'",
 				      rule->into, in->kind, i);
 	return r;
@@ -359,7 +337,7 @@ static int check_split(const struct reading *in, const struct rules_split *rule,
 	for (i = 0; r == 0 && i < rule->modules.count; i++) {
 		r = read_check_components(in, "modules", rule->modules.items[i], false);
 		for (j = 0; r == 0 && j < in->index; j++)
-			if (layouts_meet(earlier[j].layouts, rule->layouts) &&
+			if (rules_layouts_meet(earlier[j].layouts, rule->layouts) &&
 			    rules_names_contain(&earlier[j].modules, rule->modules.items[i]))
 				r = read_fail(in, EBADMSG, "modules",
 					      "has '%s', as 'split[%zu]' has",
@@ -499,71 +477,6 @@ static const struct field family_members[] = {
 	{NULL, NULL, 0, false},
 };
 
-const char *rules_joint(const struct rules_fuse *rule, const char *leaf, const char **ret_leaf)
-{
-	static const char weight[] = "weight";
-
-	*ret_leaf = leaf;
-	if (!rule->also)
-		return rule->stacked ? "_" : ".";
-	if (strncmp(leaf, weight, sizeof(weight) - 1) != 0)
-		return "_";
-	*ret_leaf += sizeof(weight) - 1;
-	return "";
-}
-
-/* What a rule makes of a leaf, without what is before it. */
-static void spell_made(const struct rules_fuse *rule, const char *leaf, char *to)
-{
-	const char *joint = rules_joint(rule, leaf, &leaf);
-
-	to = stpcpy(stpcpy(to, rule->within), ".");
-	(void)stpcpy(stpcpy(stpcpy(to, rule->into), joint), leaf);
-}
-
-/* Whether two rules could make parameters of the same name by one leaf or another. */
-static bool make_same(const struct rules_fuse *a, const struct rules_fuse *b, char *ret_name)
-{
-	char other[3 * RULES_NAME_MAX + 3];
-
-	for (size_t i = 0; layouts_meet(a->layouts, b->layouts) && i < a->leaves.count; i++)
-		for (size_t j = 0; j < b->leaves.count; j++) {
-			spell_made(a, a->leaves.items[i], ret_name);
-			spell_made(b, b->leaves.items[j], other);
-			if (ends_with(ret_name, other) || ends_with(other, ret_name))
-				return true;
-		}
-	return false;
-}
-
-/* A rule that makes something, by number over all kinds of them; NULL past the last. */
-static const struct rules_fuse *maker(const struct wload_rules *rules, size_t i)
-{
-	if (i < rules->fuse_count)
-		return &rules->fuse[i];
-	i -= rules->fuse_count;
-	if (i < rules->stack_count)
-		return &rules->stack[i];
-	i -= rules->stack_count;
-	return i < rules->also_count ? &rules->also[i] : NULL;
-}
-
-/* A plan's names differ: also where one rule's leaf has what another's module has. */
-static int check_made(const struct reading *in, const struct wload_rules *rules)
-{
-	char name[3 * RULES_NAME_MAX + 3];
-	const struct rules_fuse *a;
-
-	for (size_t i = 0; (a = maker(rules, i)); i++)
-		for (size_t j = 0; j < i; j++)
-			if (make_same(a, maker(rules, j), name))
-				return wload_fail(in->err, EBADMSG,
-						  "'%s': two rules make '%s', one of them into "
-						  "'%.64s'",
-						  in->what, name, a->into);
-	return 0;
-}
-
 static void cleanup_rules(struct wload_rules **rules)
 {
 	wload_rules_free(*rules);
@@ -587,7 +500,7 @@ int wload_rules_parse(const char *text, size_t text_len, const char *what,
 		return r;
 	if (!strcmp(rules->family, "none"))
 		return read_fail(&in, EBADMSG, "family", "is 'none', which means no rules");
-	r = check_made(&in, rules);
+	r = rules_check_made(rules, what, err);
 	if (r < 0)
 		return r;
 	*ret_rules = TAKE_PTR(rules);

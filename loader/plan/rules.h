@@ -129,6 +129,12 @@ bool rules_apart(const struct wload_rules *rules, const char *name);
 
 bool rules_names_contain(const struct rules_names *names, const char *name);
 
+/* Whether there is a layout that two rules are both for. */
+static inline bool rules_layouts_meet(unsigned int a, unsigned int b)
+{
+	return !a || !b || a & b;
+}
+
 /* Whether a rule for some layouts is one for this. */
 static inline bool rules_layout_fits(unsigned int layouts, enum wload_layout layout)
 {
