@@ -6,7 +6,8 @@
  *
  * Pure: inventory + config.json + rules, for one of tp ranks -> parameters. Every parameter is a
  * list of extents with their places in it; fusing, slicing and stacking are only placement and move
- * nothing twice. No value of a tensor is looked at, and none is changed.
+ * nothing twice. Where elements have to be re-arranged finer than that, steps do it (transform.h).
+ * No value of a tensor is looked at, and none is changed.
  *
  * Rules are JSON, one object a family (loader/plan/rules/, wload-rules(5)):
  *
@@ -15,8 +16,15 @@
  *     "packed": [
  *       { "module": "qkv_proj", "within": "self_attn", "parts": ["q_proj", "k_proj", "v_proj"],
  *         "shares": ["num_attention_heads", "num_key_value_heads", "num_key_value_heads"] } ],
+ *     "apart": ["vision_model"],
  *     "fuse": [
  *       { "into": "qkv_proj", "from": ["q_proj", "k_proj", "v_proj"], "within": "self_attn" } ],
+ *     "also": [
+ *       { "into": "k_trans", "from": "k_proj", "within": "self_attn",
+ *         "each": "num_key_value_heads", "transpose": true } ],
+ *     "experts": [
+ *       { "tensor": "gate_up_proj", "within": "mlp.experts", "parts": ["gate_proj", "up_proj"],
+ *         "leaf": "weight", "interleaved": false, "transposed": true } ],
  *     "stack": [
  *       { "into": "w3_w1", "from": ["up_proj", "gate_proj"], "within": "mlp.experts",
  *         "along": "column", "layout": "trtllm", "every_rank": ["input_scale"] },
@@ -66,9 +74,13 @@
  *
  *    A tensor of one element is whole, as is a tensor whose split dimension (column, row, vocab)
  *    is 1. Heads must divide the dimension; where the rule has "head", names of config.json's
- *    numbers, or else config.json a "head_dim", they must be as large as that, or those together; a
- *    number that is there must be a whole one from 1 to 2^32 - 1. Tensors that no split rule names
- *    are whole if they have at most one dimension; others, and those of a split module that
+ *    numbers or numbers, or else config.json a "head_dim", they must be as large as that, or those
+ *    together; a number that is there must be a whole one from 1 to 2^32 - 1. With "divisor"
+ *    (column, vocab, row) equal shares go to as many ranks as the greatest common divisor of tp and
+ *    the dimension's blocks, rank r having that of r modulo their number; blocks are of
+ *    WLOAD_SCALE_BLOCK elements where the module has a weight_scale_inv, of 16 where its weight is
+ *    U8 beside a weight_scale (NVFP4), else of one, and must be whole. Tensors that no split rule
+ *    names are whole if they have at most one dimension; others, and those of a split module that
  *    "leaves" does not list, are refused with tp > 1, as are rules without "split". A stack's
  *    "along" (no heads) says the same of each expert's parts. With ep > 1 a rank has some experts
  *    only (struct wload_plan_options), but those leaves of all experts that "every_rank" lists.
@@ -80,12 +92,27 @@
  * 8. A tied rule leaves "skip" out of the plan when config.json's flag "when" (at the top, else
  *    in "text_config", else "default", which defaults to false) is true, and the checkpoint has
  *    "copy_of" or the rule names none.
- * 9. "family" and "model_types" are required, and of a rule all but "leaves", "layout", "each",
- *    "head", "every_rank", "default" and "copy_of". Values are non-empty and lists have no value
- *    twice ("shares" may); "into", "from", "module" and "parts" are components without dots; no two
- *    rules of one layout make the same name or split the same module. Limits: 64 KiB of text, 255
- *    bytes a string, 64 elements in "model_types", "modules" and each list of rules, 16 in "from"
- *    (at least 2, of a stack 1), "parts" and "leaves", 4 in "head", 4096 experts. */
+ * 9. An "experts" rule says that the tensor [PREFIX.]within.tensor holds those parts of all experts
+ *    that stack rules of the same "within" join, [experts, rows, columns…]: a part of expert E is
+ *    then a tensor [PREFIX.]within.E.part.leaf, of an equal share of the rows, one part's behind
+ *    the other's or, "interleaved", one of each in turn. Of "transposed" they are columns.
+ *    Dimensions past the third are part of the columns.
+ * 10. A rule of "also" makes of one part of what a fuse rule of the same "within" joined one more
+ *    parameter: [PREFIX.]within.into of its "weight", within.into_REST of leaves weight_REST, and
+ *    within.into_LEAF of others; of shape [each, rows / each, columns…], or where it says
+ *    "transpose" [each, columns, rows / each]. It is not made, and the note says so, when "each"
+ *    does not divide the rows, elements that share a byte would change places, or the checkpoint
+ *    has the name. By these rules alone a tensor is in several parameters.
+ * 11. No rule but those of "tied" is for modules that are "apart", anywhere in a name: their
+ *    tensors stay, and every rank has all of them.
+ * 12. "family" and "model_types" are required, and of a rule all but "leaves", "layout", "each" (of
+ *    a packed rule), "transpose", "interleaved", "transposed", "head", "divisor", "every_rank",
+ *    "default" and "copy_of". Values are non-empty and lists have no value twice ("shares" and
+ *    "head" may); "into", "from", "module", "tensor", "leaf" and "parts" are components without
+ *    dots; no two rules of one layout make the same name or split the same module. Limits: 64 KiB
+ *    of text, 255 bytes a string, 64 elements in "model_types", "modules", "apart" and each list of
+ *    rules, 16 in "from" (at least 2, of a stack 1), "parts" and "leaves", 4 in "head", 4096
+ *    experts. */
 
 #include "wloadfs/tensor.h"
 #include "wloadfs/transform.h"
@@ -209,16 +236,16 @@ struct wload_plan_options {
  * An unknown architecture (no config, no "model_type", or no rule for it) gives one parameter a
  * tensor, and a note. With one rank a checkpoint is never refused for what its tensors are: what
  * can't be joined stays as it is, with a note; and every byte of a tensor is in one parameter once,
- * or the tensor unused. With several, what no rule can split right is refused, naming it. A rank's
- * part may be empty: then the parameter has a dimension of 0 and no bytes. Parameters come in the
- * disk order of their first source.
+ * and in those that rules of "also" make, or the tensor unused. With several, what no rule can
+ * split right is refused, naming it. A rank's part may be empty: then the parameter has a dimension
+ * of 0 and no bytes. Parameters come in the disk order of their first source.
  *
  * Returns 0, or
  *   -EBADMSG     config.json is not a JSON object
  *   -EINVAL      rank is not below tp; ep does not divide tp, or a stack's experts; there is no
- *                such layout, or names; or a dimension can't be split for tp ranks (heads that tp does not
- *                divide, shares that are no whole blocks of a scale, parts of a joined parameter
- *                that are not split alike)
+ *                such layout, or names; or a dimension can't be split for tp ranks (heads that tp
+ *                does not divide, shares that are no whole blocks of a scale, parts of a joined
+ *                parameter that are not split alike)
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
  *                how a tensor is split; ep > 1, and they stack nothing; or a part would begin
  *                inside a byte, or a scale's sizes tell no blocks
