@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parameters come in the disk order of their first source: joins are sorted by it, and merged with
  * the tensors that nobody claimed. Every part is cut for the rank first, then put behind those
- * before it. Experts of a stack are alike, so what a rank has of one it has of all. */
+ * before it. Experts of a stack are alike, so what a rank has of one it has of all. Joins that are
+ * no mere sequence of parts are laid down in lay_own.c, lay_also.c and lay_staged.c. */
 
 #include <assert.h>
 #include <errno.h>
@@ -72,12 +73,13 @@ static int add_source(struct laying *l, const struct split_part *part, uint32_t 
 int laying_add(struct laying *l, const struct split_part *part, uint32_t id,
 	       struct wload_param *param, struct wload_error *err)
 {
+	const struct draft_view *view = draft_view(l->draft, id);
 	uint32_t tensor = draft_tensor(l->draft, id), pieces = part->source.rows;
 	struct split_part piece = *part;
 	int r = 0;
 
 	piece.source.bytes /= pieces;
-	if (!draft_view(l->draft, id) || piece.source.bytes < LAY_PIECE_BYTES || pieces == 1)
+	if (!view || view->count == 1 || piece.source.bytes < LAY_PIECE_BYTES || pieces == 1)
 		return add_source(l, part, tensor, param, err);
 	piece.source.rows = 1;
 	piece.source.src_stride = 0;

@@ -12,9 +12,9 @@
 #define LAY_ELSEWHERE UINT32_MAX
 
 struct wload_plan {
-	struct arena arena; /* names, shapes, family, note */
+	struct arena arena; /* names, shapes, steps, some sources, family, note */
 	struct wload_param *params;
-	struct wload_source *sources; /* of all parameters, in their order */
+	struct wload_source *sources; /* of most parameters, in their order */
 	uint32_t *uses;		      /* by tensor */
 	uint32_t tensor_count, count;
 	uint32_t tp, ep, rank;
@@ -26,8 +26,9 @@ struct wload_plan {
 };
 
 /* Lays down one rank's parameters of a draft: every parameter and source is in one of two arrays,
- * 88 bytes a tensor, and 4 for its uses. Names and shapes of parameters that are one whole tensor
- * are the inventory's own.
+ * about 100 bytes a tensor, and 4 for its uses; sources of parameters that steps make, or that are
+ * by their own names and more than a slice, are in the arena. Names and shapes of parameters that
+ * are one whole tensor are the inventory's own.
  *
  * plan   has its tensor_count, tp, ep, rank and layout
  * rules  what is split how; not looked at with tp 1

@@ -8,6 +8,7 @@
  * Mostly that is placement, in the order of offsets. Where the parts lie beside each other in
  * every row, and a rank has not all of them, each is staged and a step puts its columns back. */
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -66,6 +67,41 @@ static int shape_expert(const struct laying *l, const struct own *own, uint64_t 
 				  own->tensor.shape[2], inner, columns);
 	shape[3 - rows] = columns / inner;
 	return 0;
+}
+
+/* Parts that would be one again must be alike but for their rows. */
+static int check_alike(const struct laying *l, const struct own *own, struct wload_error *err)
+{
+	const uint32_t *parts = laying_parts(l, own->join, own->first);
+	struct wload_tensor first = draft_part(l->draft, parts[0]), t;
+
+	for (uint32_t i = 1; i < own->join->parts; i++) {
+		t = draft_part(l->draft, parts[i]);
+		for (uint32_t d = 1; d < t.rank; d++)
+			if (laying_dim(&t, &own->cut[i], d) != laying_dim(&first, &own->cut[0], d))
+				return split_fail(&l->split, t.name, EINVAL, err,
+						  "has dimension %" PRIu32 " of %" PRIu64
+						  ", what is beside it has %" PRIu64,
+						  d, laying_dim(&t, &own->cut[i], d),
+						  laying_dim(&first, &own->cut[0], d));
+	}
+	return 0;
+}
+
+/* Regions whose pieces are between each other's are as many of each, of whole elements. */
+static int check_interleaved(const struct laying *l, const struct own *own, struct wload_error *err)
+{
+	const struct wload_source *regions = own->sources;
+	bool alike = wload_dtype_describe(own->tensor.dtype)->bits % 8 == 0;
+
+	for (size_t i = 1; alike && i < own->regions; i++)
+		alike = regions[i].rows == regions[0].rows &&
+			regions[i].src_stride == regions[0].src_stride;
+	return alike ? 0
+		     : split_fail(&l->split, own->tensor.name, EOPNOTSUPP, err,
+				  "has parts between each other, in dimension 0 of %" PRIu64
+				  ", that are not split alike",
+				  own->tensor.shape[0]);
 }
 
 static int shape_own(struct laying *l, const struct own *own, struct wload_param *param,
@@ -170,10 +206,16 @@ static int lay_regions(struct laying *l, struct own *own, struct wload_error *er
 
 	*param = (struct wload_param){.name = own->join->name, .dtype = own->tensor.dtype};
 	if (r == 0)
+		r = check_alike(l, own, err);
+	if (r == 0)
 		r = shape_own(l, own, param, err);
 	own->interleaved = r == 0 && !regions_follow(own->sources, own->regions);
-	for (uint32_t e = 1; r == 0 && e < own->experts; e++)
+	if (own->interleaved)
+		r = check_interleaved(l, own, err);
+	for (uint32_t e = 1; r == 0 && e < own->experts; e++) {
 		r = find_regions(l, own, own->first + e, &same, err);
+		assert(r < 0 || same == own->regions); /* experts are alike */
+	}
 	for (uint32_t e = 0; r == 0 && e < own->experts; e++)
 		for (size_t i = 0; i < own->regions; i++)
 			param->bytes += own->sources[e * own->join->parts + i].bytes;

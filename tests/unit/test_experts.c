@@ -90,6 +90,10 @@ static const struct row stacks[] = {
 	 "m.e.w31_weight BF16 [1,4,3] = m.e.gu@8+24*3/16\n : transpose 2>0 [2,3] 2,4>3,1\n"
 	 " : transpose 0>12 [2,3] 2,4>3,1\n",
 	 0, NULL},
+	{"long pieces of rows are one source", MIXED, NULL, "m.e.dn U8 [2,2,32768]\n", 2, 1, 0, 0,
+	 "m.e.w2_weight U8 [2,2,16384] = m.e.dn@16384+32768*2/32768"
+	 " + m.e.dn@81920+32768*2/32768\n",
+	 0, NULL},
 	{"columns are cut in blocks of their scale", MIXED, NULL,
 	 "m.e.dn U8 [1,2,4,16]\nm.e.dn_s U8 [1,2,4]\n", 2, 1, 0, 0,
 	 "m.e.w2_weight U8 [1,2,32] = m.e.dn@32+64*2/64\n"

@@ -19,6 +19,13 @@
 	      "{\"modules\": [\"o\"], \"along\": \"row\"}], "                             \
 	      "\"tied\": [{\"when\": \"tie\", \"skip\": \"head.weight\"}]")
 
+#define UNLIKE(q, n)                                                                           \
+	RULES("\"packed\": [{\"module\": \"qk\", \"within\": \"a\", \"parts\": [\"q\", "       \
+	      "\"k\"], \"shares\": [1, 1], \"each\": " #n "}], \"fuse\": [{\"into\": \"qk\", " \
+	      "\"from\": [\"q\", \"k\"], \"within\": \"a\"}], \"split\": [{\"modules\": "      \
+	      "[\"q\"], \"along\": \"" q "\"}, {\"modules\": [\"k\"], \"along\": "             \
+	      "\"column\"}]")
+
 static const struct row own[] = {
 	{"one rank: every tensor as it is", MINE, "{\"heads\": 2, \"groups\": 1}",
 	 "a.q.weight U8 [2,2]\na.k.weight U8 [1,2]\nm.e.0.d.weight U8 [2,4]\n", 0, 0, 0, 0,
@@ -43,6 +50,15 @@ static const struct row own[] = {
 	{"packed in groups: a rank has whole ones, in their order", MINE,
 	 "{\"heads\": 2, \"groups\": 4}", "a.qkv.weight U8 [12,2]\n", 2, 1, 0, 0,
 	 "a.qkv.weight U8 [6,2] = a.qkv.weight@12+12\n", 0, NULL},
+	{"packed: parts that are cut in other ways", UNLIKE("row", 1), NULL,
+	 "a.qk.weight U8 [8,4]\n", 2, 1, 0, 0,
+	 "tensor 'a.k.weight' has dimension 1 of 4, what is beside it has 2", EINVAL, NULL},
+	{"packed in groups: parts of which a rank has other ones", UNLIKE("whole", 4), NULL,
+	 "a.qk.weight U8 [8,4]\n", 2, 1, 0, 0,
+	 "tensor 'a.qk.weight' has parts between each other, in dimension 0 of 8, that are not "
+	 "split "
+	 "alike",
+	 EOPNOTSUPP, NULL},
 	{"experts: cut along what their stack is", MINE, NULL,
 	 "m.e.0.d.weight U8 [2,4]\nm.e.0.g.weight U8 [4,2]\nm.e.0.u.weight U8 [4,2]\n", 2, 1, 0, 0,
 	 "m.e.0.d.weight U8 [2,2] = m.e.0.d.weight@2+4*2/4\n"
