@@ -20,10 +20,14 @@ LLAMA3_ROPE = {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
 def linear(name, rows, cols, scheme="bf16", bias=False):
     """One linear layer's tensors under a quantisation scheme.
 
-    fp8: DeepSeek's blocks of 128x128; nvfp4: modelopt's two values a byte with FP8 block scales."""
+    fp8: DeepSeek's blocks of 128x128; fp8-rows: a scale for each row; nvfp4: modelopt's two values a
+    byte with FP8 block scales."""
     if scheme == "fp8":
         yield name + ".weight", "F8_E4M3", (rows, cols)
         yield name + ".weight_scale_inv", "F32", (-(-rows // 128), -(-cols // 128))
+    elif scheme == "fp8-rows":
+        yield name + ".weight", "F8_E4M3", (rows, cols)
+        yield name + ".weight_scale", "BF16", (rows, 1)
     elif scheme == "nvfp4":
         yield name + ".weight", "U8", (rows, cols // 2)
         yield name + ".weight_scale", "F8_E4M3", (rows, cols // 16)
@@ -301,8 +305,9 @@ def mixtral_fused(c):
     return decoder(c, layer)
 
 
-def llama4(config):
-    """Its language model's names begin with that; every so many layers are of experts."""
+def llama4(config, how="bf16"):
+    """Its language model's names begin with that; every so many layers are of experts, in one tensor
+    or, in FP8, in modules of their own."""
     c = config["text_config"]
     hidden, inner, count = c["hidden_size"], c["intermediate_size"], c["num_local_experts"]
 
@@ -312,8 +317,11 @@ def llama4(config):
         if (i + 1) % c["interleave_moe_layer_step"]:
             yield from mlp(name, hidden, c["intermediate_size_mlp"])
             return
-        yield f"{name}.experts.gate_up_proj", "BF16", (count, hidden, 2 * inner)
-        yield f"{name}.experts.down_proj", "BF16", (count, inner, hidden)
+        if how == "bf16":
+            yield f"{name}.experts.gate_up_proj", "BF16", (count, hidden, 2 * inner)
+            yield f"{name}.experts.down_proj", "BF16", (count, inner, hidden)
+        else:
+            yield from experts(name, {**c, "moe_intermediate_size": inner}, count, how)
         yield f"{name}.router.weight", "BF16", (count, hidden)
         yield from mlp(name + ".shared_expert", hidden, inner)
     for name, dtype, shape in decoder(c, layer):
@@ -557,6 +565,8 @@ FAMILIES.update({
     "tiny-llama4": (small_pictures(tiny("llama-4-scout", 24, num_local_experts=4,
                                         intermediate_size_mlp=200, interleave_moe_layer_step=2)),
                     llama4),
+    "tiny-llama4-fp8": (small_pictures(tiny("llama-4-maverick", 8, num_local_experts=2)),
+                        partial(llama4, how="fp8-rows")),
     # Rows of weights that are placed one by one; those of scales are not.
     "tiny-gpt-oss": (tiny("gpt-oss-120b", 24, num_local_experts=4, hidden_size=1024,
                           intermediate_size=768), gpt_oss),

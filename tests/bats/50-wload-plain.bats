@@ -169,6 +169,28 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	assert_regex "$stderr" "'model.layers.1.mlp.experts.w[^']*' has dimension 0 of 4: experts, of which ep 8"
 }
 
+@test "plan: experts in one tensor are stacked, with the names of what is done to them" {
+	make_tiny tiny-llama4 "$CKPT"
+	run -0 "$WLOAD" plan "$CKPT" --tp 2 --rank 1
+	assert_line --regexp 'feed_forward.experts.w3_w1_weight +BF16 +\[4,100,64\] +51200  transpose$'
+	assert_line --regexp '^vision_model.model.layers.0.self_attn.q_proj.weight +BF16 +\[48,48\] '
+	assert_line --regexp '^family llama4, rank 1 of 2: .* 0 unused$'
+}
+
+@test "plan: --names hf is a rank's part of each tensor, by its own name" {
+	make_tiny tiny-phi3 "$CKPT"
+	"$WLOAD" plan "$CKPT" --names hf --tp 2 --rank 1 --json >plan.json
+	# 24 heads of 8 rows each for queries, keys and values: a rank has half of each
+	run -0 jq -c '.parameters[] | select(.name == "model.layers.0.self_attn.qkv_proj.weight")
+		| .shape, (.sources[] | [.src_offset, .bytes])' plan.json
+	assert_output "[288,64]
+[12288,12288]
+[36864,12288]
+[61440,12288]"
+	diff <("$WLOAD" plan "$CKPT" --names hf --json | jq -r '.parameters[].name' | LC_ALL=C sort) \
+		<("$WLOAD" ls "$CKPT" --json | jq -r '.[].name' | LC_ALL=C sort)
+}
+
 # The example of wload-rules(5), from its text.
 @test "plan: the man page's rules of one's own work" {
 	sed -n '/architecture of one.s own/,/^\.Ed/p' "$WL_ROOT/loader/plan/wload-rules.5" |
