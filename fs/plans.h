@@ -38,8 +38,8 @@ struct planned {
 };
 
 /* Looks whether there can be plans, with what fs->plan asks for: rules and config.json are read,
- * and with tp the plans of the first and the last rank are built and put away. Where fused/ is just not possible the
- * mount does without, and says why. Does not need fs->own.
+ * and with tp the plans of the first and the last rank are built and put away. Where fused/ is just
+ * not possible the mount does without, and says why. Does not need fs->own.
  *
  * Returns 0, or -errno with err filled: what was asked for can't be. */
 int plans_start(struct wloadfs *fs, own_warn warn, void *warn_ctx, struct wload_error *err);

@@ -10,7 +10,6 @@ setup() {
 	wl_paths
 	R1=$MNT/ranks/1
 	OUT=$BATS_TEST_TMPDIR/out
-	NORM=model.norm.weight
 }
 
 teardown() {
@@ -62,7 +61,7 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 	run -0 diff -r "$R1/fused" "$BATS_TEST_TMPDIR/loaded/tensors"
 	run -0 diff -r "$R1/tensors" "$MNT/tensors"
 	run -0 cmp "$CKPT/model.safetensors" "$MNT/model.safetensors"
-	assert_equal "$(cat "$MNT/fused/lm_head.weight" | md5sum)" \
+	assert_equal "$(md5sum <"$MNT/fused/lm_head.weight")" \
 		"$(cat "$MNT"/ranks/[01]/fused/lm_head.weight | md5sum)"
 	assert_equal "$(jq -c '[.tp, .ep, .layout, .names, .ranks, .rank]' \
 		"$R1/.wload/stats.json")" '[2,1,"trtllm","fused",2,1]'
@@ -261,7 +260,7 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 			print(rss() <= 8)
 		PY
 		assert_output $'True True\nTrue True True\nTrue'
-		wait_until '[ "$(pages)" = 0 ]'
+		wait_until "[ \"\$(pages)\" = 0 ]"
 		wl_umount "$MNT"
 	done
 }
