@@ -517,7 +517,7 @@ def _whole(name, value, bits, least=0):
     return value
 
 
-def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume=True,
+def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", consume=True,
          verify=False, verify_every=0, rules=None, out=None, staging=0, threads=0, io="auto",
          progress=None, on_module=None):
     """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
@@ -525,7 +525,9 @@ def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
     tp, rank  load what this one, from 0, of tp tensor-parallel ranks has. With tp over 1 a mount's
               root is not consumed from: the other ranks need the tensors still; its ranks/R is,
-              where the rank is R, and only R's claims are dropped
+              where the rank is R, and only R's claims are dropped. On a mount with -o tp=N that
+              folder is what rank R of N has, with the mount's ep, layout and rules, unless tp says
+              otherwise (1: everything)
     ep        share experts out among so many of the ranks, a divisor of tp
     layout    whose names and orders parameters have: "trtllm" or "vllm"
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
@@ -552,7 +554,7 @@ def load(path, device="cuda", *, tp=1, rank=None, ep=1, layout="trtllm", consume
     numbers = {"staging_bytes": _whole("staging", staging, 64),
                "threads": _whole("threads", threads, 32),
                "verify_every": _whole("verify_every", verify_every, 32),
-               "tp": _whole("tp", tp, 32, 1), "ep": _whole("ep", ep, 32, 1),
+               "tp": 0 if tp is None else _whole("tp", tp, 32, 1), "ep": _whole("ep", ep, 32, 1),
                "rank": RANK_OF_PATH if rank is None else _whole("rank", rank, 32)}
     rules = _load_rules(rules)
     try:

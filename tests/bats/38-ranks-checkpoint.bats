@@ -168,6 +168,21 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 	wl_umount "$MNT"
 }
 
+@test "tp: the Python module loads a rank's folder as what it is" {
+	require numpy
+	llama
+	run -0 env PYTHONPATH="$WL_ROOT/loader/python" WLOAD_LIBRARY="$WL_BUILD/libwload.so" \
+		"$PYTHON" - "$R1" <<-'PY'
+		import sys
+		import wload
+		for more in ({}, {"tp": 1}):
+		    loaded = wload.load(sys.argv[1], device="host", consume=False, **more)
+		    print(loaded.parameters["model.layers.0.self_attn.qkv_proj.weight"].shape)
+	PY
+	assert_output $'(256, 256)\n(512, 256)'
+	wl_umount "$MNT"
+}
+
 @test "tp: the loads of all ranks consume, without the backing files too" {
 	require root disk
 	llama
