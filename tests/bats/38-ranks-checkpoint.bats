@@ -323,3 +323,21 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 	assert_output read
 	wl_umount "$MNT"
 }
+
+@test "tp: a storm of readers, removals and restorings leaves right bytes, and no pages" {
+	local option seed=${SEED:-$RANDOM}
+	require disk
+	echo "SEED=$seed"
+	for option in rw no_epoch,no_direct_mmap budget=16M consume=read,trace; do
+		rm -rf "$CKPT"
+		make_tiny tiny-deepseek-fp4 "$CKPT"
+		wl_mount "$CKPT" "$MNT" -o "tp=2,$option"
+		sync "$CKPT/model.safetensors"
+		run -0 --separate-stderr timeout 60 python3 \
+			"$BATS_TEST_DIRNAME/../tools/fused_storm.py" "$MNT" 2 3 "$seed"
+		assert_output calm
+		control 'all\n'
+		wait_until "[ \"\$(pages) \$(stats_field held_bytes)\" = '0 0' ]"
+		wl_umount "$MNT"
+	done
+}
