@@ -14,10 +14,10 @@ WLOAD = os.path.join(ROOT, "build", os.environ.get("BUILD", "release"), "wload")
 RANKS = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2, 3), 8: (0, 3, 7)}
 
 
-def load(folder, out, layout, tp, rank, ep):
+def load(folder, out, layout, tp, rank, ep, *more):
     return subprocess.run([WLOAD, "load", folder, "--device", "host", "--quiet", "--verify",
                            "--out", out, "--tp", str(tp), "--rank", str(rank), "--ep", str(ep),
-                           "--layout", layout], capture_output=True, text=True, check=False)
+                           "--layout", layout, *more], capture_output=True, text=True, check=False)
 
 
 def check(folder, tensors, config, layout, tp, rank, ep):

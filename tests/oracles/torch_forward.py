@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A model computes the same from a mount, and from its ranks put together again.
+
+usage: torch_forward.py [CONFIG…]     (such as LlamaConfig; all that this transformers has)
+
+Of each family a small model with random weights, saved by transformers and mounted by a wloadfs of
+its own. Then, with the folder as it was saved as the reference:
+
+  - from_pretrained() of the mount's root gives the same logits, bit for bit;
+  - every rank of 1, 2 and 4, in both layouts, is loaded from the mount by `wload load --out`; the
+    ranks un-fused and put together again by rank_rebuild.py are the original, byte for byte, and what
+    is written of that as a checkpoint gives the same logits.
+
+A control shows that a model of ranks in the wrong order is found. Prints TAP; exit 77 without torch
+or transformers, or where nothing can be mounted."""
+
+import concurrent.futures
+import gc
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+try:
+    import torch
+    import transformers
+    import family_ranks
+    import family_reference
+    import rank_rebuild
+    import torch_models
+except ImportError as e:
+    print(f"1..0 # SKIP {e}")
+    sys.exit(77)
+
+sys.path.insert(0, os.path.join(family_ranks.ROOT, "tests/bench"))
+import mounts  # noqa: E402
+import processes  # noqa: E402
+
+WLOADFS = os.path.join(os.path.dirname(family_ranks.WLOAD), "wloadfs")
+WAYS = [(layout, tp, ep) for layout in ("trtllm", "vllm") for tp, ep in ((1, 1), (2, 1), (4, 1), (4, 2))]
+# The plain code of attention and experts: it has no wishes about sizes.
+EAGER = {"attn_implementation": "eager"}
+if transformers.__version__.split(".")[0] != "4":
+    EAGER["experts_implementation"] = "eager"
+POSSIBLE = {"Qwen2Config": {"num_key_value_heads": 2}}  # three heads are for no rank of two
+ran = failed = 0
+
+
+def ok(wrong, what):
+    global ran, failed
+    ran += 1
+    failed += bool(wrong)
+    print(f"{'not ok' if wrong else 'ok'} {ran} - {what}{f' # {wrong}' if wrong else ''}", flush=True)
+
+
+def logits(folder):
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, **EAGER)
+    with torch.no_grad():
+        return model.eval()(torch.arange(3, 3 + 16)[None] * 7 % 199).logits
+
+
+def logits_differ(want, folder):
+    """What is wrong with a model's logits, or None."""
+    got = logits(folder)
+    gc.collect()  # mappings of a mount go before it does
+    if got.dtype != want.dtype or got.shape != want.shape:
+        return f"logits are {got.dtype} {tuple(got.shape)}"
+    if not torch.equal(got, want):
+        return f"{int((got != want).sum())} of {want.numel()} logits differ"
+    return None
+
+
+def load_rank(mount, out, layout, tp, rank, ep):
+    done = family_ranks.load(mount, out, layout, tp, rank, ep, "--no-consume")
+    if done.returncode or done.stderr:
+        raise rank_rebuild.Contradiction(f"rank {rank}: {done.stderr.strip() or done.returncode}")
+    return family_reference.read(out)
+
+
+def load_ranks(mount, top, layout, tp, ep):
+    """Every rank as wload wrote it, in their order."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda rank: load_rank(
+            mount, os.path.join(top, f"{layout}.{tp}.{rank}.{ep}"), layout, tp, rank, ep), range(tp)))
+
+
+def write_copy(tensors, folder, copy):
+    """A checkpoint of tensors, with all else that a folder has."""
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.safetensors*"))
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, (dtype, array) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(array.shape),
+                        "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header).encode()
+    with open(os.path.join(copy, "model.safetensors"), "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        for _, array in tensors.values():
+            f.write(array.tobytes())
+
+
+class Checkpoint:
+    """A saved model, what it computes, and where it is mounted."""
+
+    def __init__(self, top, folder, config):
+        self.top, self.folder, self.config = top, folder, config
+        self.tensors = family_reference.read(folder)
+        self.logits = logits(folder)
+
+    def rebuild(self, ranks, layout, ep):
+        return rank_rebuild.Rebuild(ranks, self.config, layout, self.tensors, ep).load()
+
+    def check_ways(self, mount, name):
+        has_experts = any(".experts." in tensor for tensor in self.tensors)
+        for layout, tp, ep in WAYS:
+            if ep == 1 or has_experts:
+                ok(self.check_way(mount, layout, tp, ep),
+                   f"{name}: {layout}, tp {tp}, ep {ep}, put together again")
+
+    def check_way(self, mount, layout, tp, ep):
+        """What is wrong with the ranks put together, or None."""
+        with tempfile.TemporaryDirectory(dir=self.top) as top:
+            try:
+                tensors = self.rebuild(load_ranks(mount, top, layout, tp, ep), layout, ep)
+            except rank_rebuild.Contradiction as e:
+                return str(e)
+            wrong = family_reference.difference(self.tensors, tensors)
+            if wrong:
+                return wrong
+            copy = os.path.join(top, "copy")
+            write_copy(tensors, self.folder, copy)
+            return logits_differ(self.logits, copy)
+
+    def check_control(self, mount):
+        """Ranks in the wrong order are another model, of other logits."""
+        with tempfile.TemporaryDirectory(dir=self.top) as top:
+            ranks = load_ranks(mount, top, "trtllm", 2, 1)
+            tensors = self.rebuild(ranks[::-1], "trtllm", 1)
+            copy = os.path.join(top, "copy")
+            write_copy(tensors, self.folder, copy)
+            if not family_reference.difference(self.tensors, tensors):
+                return "its tensors are the same"
+            return None if logits_differ(self.logits, copy) else "its logits are the same"
+
+
+def check(family, daemons):
+    with tempfile.TemporaryDirectory() as top:
+        folder, point = os.path.join(top, family.name), os.path.join(top, "mnt")
+        checkpoint = Checkpoint(top, folder, torch_models.save(family, folder))
+        ok(None if torch.isfinite(checkpoint.logits.float()).all() else "some are not finite",
+           f"{family.name}: logits of {len(checkpoint.tensors)} tensors")
+        with mounts.Mount(daemons, [WLOADFS, "-f", folder, point], point):
+            ok(logits_differ(checkpoint.logits, point), f"{family.name}: the same from a mount")
+            checkpoint.check_ways(point, family.name)
+            if family.config == "LlamaConfig":
+                ok(checkpoint.check_control(point), f"{family.name}: ranks in the wrong order")
+            gc.collect()
+
+
+def main():
+    reason = mounts.fuse_reason()
+    if reason:
+        print(f"1..0 # SKIP {reason}")
+        sys.exit(77)
+    torch.set_num_threads(1)
+    gc.freeze()  # what the imports made stays
+    daemons = processes.Processes()
+    try:
+        for family in torch_models.families(sys.argv[1:], POSSIBLE):
+            check(family, daemons)
+    finally:
+        daemons.stop_all()
+    print(f"1..{ran}")
+    sys.exit(1 if failed or not ran else 0)
+
+
+main()

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small models of every family that transformers has, with random weights, saved by itself: so names,
+shapes and config.json are not ours.
+
+Sizes do not divide where the family allows it; key-value heads are fewer than ranks, as many, or one
+for all. Every tensor is random: norms that are ones and biases that are zeros would pass mixed up. A
+family that the transformers at hand lacks is left out with a line that says so."""
+
+import collections
+import json
+import os
+
+import torch
+import transformers
+
+SMALL = {"vocab_size": 211, "hidden_size": 192, "intermediate_size": 100, "num_hidden_layers": 2,
+         "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 8,
+         "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+ROUTED = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 25,
+          "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}
+LATENT = {"q_lora_rank": 48, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+          "v_head_dim": 12, "num_key_value_heads": 24}
+CONFIGS = {
+    "LlamaConfig": {},
+    "MistralConfig": {"num_key_value_heads": 1},
+    "MixtralConfig": {"num_local_experts": 4, "num_key_value_heads": 24},
+    "Qwen2Config": {"num_key_value_heads": 3},
+    "Qwen3Config": {"tie_word_embeddings": True},
+    "Qwen3MoeConfig": {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 25},
+    "Glm4MoeConfig": {**ROUTED, "attention_bias": True, "use_qk_norm": True},
+    "DeepseekV3Config": {**ROUTED, **LATENT},
+    "HunYuanDenseV1Config": {},
+    "HunYuanMoEV1Config": {"num_experts": 4, "moe_topk": 2},
+    "GemmaConfig": {},
+    "Gemma2Config": {"num_key_value_heads": 12},
+    "Phi3Config": {"num_key_value_heads": 24},
+}
+
+Family = collections.namedtuple("Family", "name config more")
+
+
+def families(wanted=(), changes=()):
+    """Those that there are, or those of the classes asked for; with changes to their settings."""
+    for config, more in CONFIGS.items():
+        more = {**more, **dict(changes).get(config, {})}
+        if wanted and config not in wanted:
+            continue
+        if not hasattr(transformers, config):
+            print(f"# {config}: transformers {transformers.__version__} has none", flush=True)
+            continue
+        yield Family(config.removesuffix("Config"), config, more)
+
+
+def save(family, folder):
+    """Saves a model, and gives its config as it was saved."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    config = getattr(transformers, family.config)(**{**SMALL, **family.more})
+    torch.manual_seed(1)
+    model = transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    for name, tensor in model.state_dict().items():
+        around = 1 if name.endswith("norm.weight") else 0
+        tensor.copy_(torch.randn(tensor.shape) * 0.1 + around)
+    model.save_pretrained(folder, max_shard_size="200KB")
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        return json.load(f)
