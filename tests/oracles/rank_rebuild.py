@@ -12,6 +12,7 @@ the engine's conventions (TensorRT-LLM's or vLLM's), and nothing of ours:
 Whatever is lost, doubled, out of order or of the wrong rank makes another model. Nothing is taken from
 the original but the names of its tensors, which tell what it has in one."""
 
+import math
 import re
 
 import numpy
@@ -37,10 +38,12 @@ def same(shares, what):
 
 
 class Rebuild:
-    """ranks: [{parameter: (data type, array)}] in their order, `ep` of which share the experts out."""
+    """ranks: [{parameter: (data type, array)}] in their order, `ep` of which share the experts out;
+    plain: shares have the names of the matrices that they are of, and nothing is fused."""
 
-    def __init__(self, ranks, config, layout, names, ep=1):
+    def __init__(self, ranks, config, layout, names, ep=1, plain=False):
         self.ranks, self.layout, self.names, self.ep = ranks, layout, set(names), ep
+        self.plain = plain
         self.config = {**config, **config.get("text_config", {})}
         self.kind = self.config["model_type"]
         self.heads = self.config["num_attention_heads"]
@@ -70,8 +73,13 @@ class Rebuild:
         module, _, leaf = name.rpartition(".")
         above, _, last = module.rpartition(".")
         stack = STACK.fullmatch(name)
-        if stack:
+        if stack and not self.plain:
             self.unstack(rank, *stack.groups(), dtype, array)
+            return
+        if ".experts." in name and not self.plain:
+            raise Contradiction(f"'{name}' is not stacked")
+        if self.plain and last in ("kv_b_proj", "kv_a_proj_with_mqa"):
+            self.put(rank, name, dtype, array)
             return
         cut = {"qkv_proj": self.qkv, "gate_up_proj": self.gate_up, "kv_b_proj": self.kv_b,
                "kv_a_proj_with_mqa": self.latent, "fused_qkv_a_proj": self.latent}.get(last)
@@ -150,8 +158,16 @@ class Rebuild:
         return module not in COLUMN | KV
 
     def without_copies(self, name, module, parts):
-        """The hook of what is split over fewer ranks than there are."""
-        return parts
+        """TensorRT-LLM's DeepSeek shares MLPs that are no routed experts out among as many ranks as
+        divide them: _compute_shared_expert_tp_size(), _compute_mlp_tp_size()."""
+        if (not self.kind.startswith("deepseek") or self.layout != "trtllm"
+                or ".mlp." not in name or ".experts." in name):
+            return parts
+        c = self.config
+        size = (c["moe_intermediate_size"] * c["n_shared_experts"] if ".shared_experts." in name
+                else c["intermediate_size"])
+        tp = math.gcd(size, len(parts))
+        return [same(parts[i::tp], name) for i in range(tp)]
 
     # ---- pack: what the checkpoint has in one ----------------------------------------------------
 

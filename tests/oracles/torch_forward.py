@@ -8,9 +8,12 @@ Of each family a small model with random weights, saved by transformers and moun
 its own. Then, with the folder as it was saved as the reference:
 
   - from_pretrained() of the mount's root gives the same logits, bit for bit;
+  - so does it of ranks/0, where that is the only rank and its names are the checkpoint's own;
   - every rank of 1, 2 and 4, in both layouts, is loaded from the mount by `wload load --out`; the
     ranks un-fused and put together again by rank_rebuild.py are the original, byte for byte, and what
-    is written of that as a checkpoint gives the same logits.
+    is written of that as a checkpoint gives the same logits;
+  - all ranks/R of a mount for so many ranks, fused or by the checkpoint's own names, read with
+    safetensors' safe_open, come back to the original in the same way.
 
 A control shows that a model of ranks in the wrong order is found. Prints TAP; exit 77 without torch
 or transformers, or where nothing can be mounted."""
@@ -27,6 +30,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 try:
     import torch
     import transformers
+    import safetensors
     import family_ranks
     import family_reference
     import rank_rebuild
@@ -40,7 +44,12 @@ import mounts  # noqa: E402
 import processes  # noqa: E402
 
 WLOADFS = os.path.join(os.path.dirname(family_ranks.WLOAD), "wloadfs")
-WAYS = [(layout, tp, ep) for layout in ("trtllm", "vllm") for tp, ep in ((1, 1), (2, 1), (4, 1), (4, 2))]
+RANKS = ((1, 1), (2, 1), (4, 1), (4, 2))  # of how many, among how many of them experts are shared out
+WAYS = [(layout, tp, ep) for layout in ("trtllm", "vllm") for tp, ep in RANKS]
+FILES = [(layout, names, tp, ep) for layout, names in
+         (("trtllm", "fused"), ("vllm", "fused"), ("trtllm", "hf")) for tp, ep in RANKS]
+MORE_EXPERTS = (4, 1)  # as many experts on each rank of four, which files need not show again
+BITS = {"BF16": torch.int16, "F32": torch.int32}
 # The plain code of attention and experts: it has no wishes about sizes.
 EAGER = {"attn_implementation": "eager"}
 if transformers.__version__.split(".")[0] != "4":
@@ -87,6 +96,22 @@ def load_ranks(mount, top, layout, tp, ep):
             mount, os.path.join(top, f"{layout}.{tp}.{rank}.{ep}"), layout, tp, rank, ep), range(tp)))
 
 
+def read_rank(folder):
+    """{name: (data type, array)} of a checkpoint, as safetensors reads it."""
+    with open(os.path.join(folder, "model.safetensors.index.json"), encoding="utf-8") as f:
+        files = json.load(f)["weight_map"]
+    found = {}
+    for file in sorted(set(files.values())):
+        with safetensors.safe_open(os.path.join(folder, file), "pt") as f:
+            for name in f.keys():
+                bits = BITS[f.get_slice(name).get_dtype()]
+                found[name] = (f.get_slice(name).get_dtype(),
+                               f.get_tensor(name).view(bits).numpy().copy())
+    if found.keys() != files.keys():
+        raise rank_rebuild.Contradiction("the index has other names than the files")
+    return found
+
+
 def write_copy(tensors, folder, copy):
     """A checkpoint of tensors, with all else that a folder has."""
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.safetensors*"))
@@ -110,17 +135,20 @@ class Checkpoint:
         self.tensors = family_reference.read(folder)
         self.logits = logits(folder)
 
-    def rebuild(self, ranks, layout, ep):
-        return rank_rebuild.Rebuild(ranks, self.config, layout, self.tensors, ep).load()
+    def rebuild(self, ranks, layout, ep, names="fused"):
+        return rank_rebuild.Rebuild(ranks, self.config, layout, self.tensors, ep,
+                                    names == "hf").load()
 
-    def check_ways(self, mount, name):
-        has_experts = any(".experts." in tensor for tensor in self.tensors)
+    def has_experts(self):
+        return any(".experts." in tensor for tensor in self.tensors)
+
+    def check_loads(self, mount, name):
         for layout, tp, ep in WAYS:
-            if ep == 1 or has_experts:
-                ok(self.check_way(mount, layout, tp, ep),
-                   f"{name}: {layout}, tp {tp}, ep {ep}, put together again")
+            if ep == 1 or self.has_experts():
+                ok(self.check_load(mount, layout, tp, ep),
+                   f"{name}: {layout}, tp {tp}, ep {ep}, loaded and put together again")
 
-    def check_way(self, mount, layout, tp, ep):
+    def check_load(self, mount, layout, tp, ep):
         """What is wrong with the ranks put together, or None."""
         with tempfile.TemporaryDirectory(dir=self.top) as top:
             try:
@@ -133,6 +161,26 @@ class Checkpoint:
             copy = os.path.join(top, "copy")
             write_copy(tensors, self.folder, copy)
             return logits_differ(self.logits, copy)
+
+    def check_files(self, daemons, point, name):
+        for layout, names, tp, ep in FILES:
+            if (tp, ep) == (MORE_EXPERTS if self.has_experts() else (4, 2)):
+                continue
+            options = f"tp={tp},ep={ep},layout={layout},names={names}"
+            with mounts.Mount(daemons, [WLOADFS, "-f", "-o", options, self.folder, point], point):
+                ok(self.check_ranks(point, layout, names, tp, ep), f"{name}: ranks/ of -o {options}")
+                if names == "hf" and tp == 1:
+                    ok(logits_differ(self.logits, os.path.join(point, "ranks/0")),
+                       f"{name}: the same from ranks/0 of -o {options}")
+                gc.collect()
+
+    def check_ranks(self, point, layout, names, tp, ep):
+        try:
+            ranks = [read_rank(os.path.join(point, "ranks", str(rank))) for rank in range(tp)]
+            tensors = self.rebuild(ranks, layout, ep, names)
+        except rank_rebuild.Contradiction as e:
+            return str(e)
+        return family_reference.difference(self.tensors, tensors)
 
     def check_control(self, mount):
         """Ranks in the wrong order are another model, of other logits."""
@@ -154,10 +202,11 @@ def check(family, daemons):
            f"{family.name}: logits of {len(checkpoint.tensors)} tensors")
         with mounts.Mount(daemons, [WLOADFS, "-f", folder, point], point):
             ok(logits_differ(checkpoint.logits, point), f"{family.name}: the same from a mount")
-            checkpoint.check_ways(point, family.name)
+            checkpoint.check_loads(point, family.name)
             if family.config == "LlamaConfig":
                 ok(checkpoint.check_control(point), f"{family.name}: ranks in the wrong order")
             gc.collect()
+        checkpoint.check_files(daemons, point, family.name)
 
 
 def main():
