@@ -22,6 +22,7 @@ COLUMN = {"q_proj", "q_b_proj", "kv_b_proj", "gate_proj", "up_proj", "w1", "w3",
 ROW = {"o_proj", "down_proj", "w2"}
 KV = {"k_proj", "v_proj"}
 NAMES = {"mixtral": ("w1", "w2", "w3")}  # of an expert's gate, down and up
+TURNED = ("llama4_text", "gpt_oss")  # experts are [inputs, outputs]
 STACK = re.compile(r"(.*\.experts)\.(w3_w1|w13|w2)_(weight|bias)")
 
 
@@ -76,8 +77,11 @@ class Rebuild:
         if stack and not self.plain:
             self.unstack(rank, *stack.groups(), dtype, array)
             return
-        if ".experts." in name and not self.plain:
-            raise Contradiction(f"'{name}' is not stacked")
+        if module.endswith(".experts"):
+            if not self.plain:
+                raise Contradiction(f"'{name}' is not stacked")
+            self.unpack_experts(rank, module, leaf, dtype, array)
+            return
         if self.plain and last in ("kv_b_proj", "kv_a_proj_with_mqa"):
             self.put(rank, name, dtype, array)
             return
@@ -120,6 +124,22 @@ class Rebuild:
         for e, expert in enumerate(array):
             for part, share in zip(parts, numpy.split(expert, len(parts))):
                 self.put(rank, f"{module}.{first + e}.{part}.{leaf}", dtype, share)
+
+    def unpack_experts(self, rank, module, leaf, dtype, array):
+        """Experts one by one out of a share of pack_experts()'s tensors."""
+        leaf, bias = leaf.removesuffix("_bias"), leaf.endswith("_bias")
+        if self.kind in TURNED and not bias:
+            array = array.swapaxes(1, 2)
+        halves = ("gate_proj", "up_proj") if leaf == "gate_up_proj" else (leaf,)
+        first = rank % self.ep * array.shape[0]
+        for e, expert in enumerate(array):
+            if self.kind == "gpt_oss":
+                parts = [expert[i::len(halves)] for i in range(len(halves))]
+            else:
+                parts = numpy.split(expert, len(halves))
+            for half, part in zip(halves, parts):
+                self.put(rank, f"{module}.{first + e}.{half}.{'bias' if bias else 'weight'}",
+                         dtype, part)
 
     def check_absorbed(self):
         """k_b_proj_trans and v_b_proj have once more what kv_b_proj has."""
@@ -201,5 +221,4 @@ class Rebuild:
             both = both.reshape(both.shape[0], -1, *both.shape[3:])
         else:
             both = numpy.concatenate(stacks, 1)
-        turned = self.kind in ("gpt_oss", "llama4_text") and not bias
-        whole[name] = both.swapaxes(1, 2) if turned else both
+        whole[name] = both.swapaxes(1, 2) if self.kind in TURNED and not bias else both

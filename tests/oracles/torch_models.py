@@ -7,6 +7,7 @@ for all. Every tensor is random: norms that are ones and biases that are zeros w
 family that the transformers at hand lacks is left out with a line that says so."""
 
 import collections
+import inspect
 import json
 import os
 
@@ -34,9 +35,14 @@ CONFIGS = {
     "GemmaConfig": {},
     "Gemma2Config": {"num_key_value_heads": 12},
     "Phi3Config": {"num_key_value_heads": 24},
+    "Llama4TextConfig": {"num_local_experts": 4, "intermediate_size_mlp": 108,
+                         "interleave_moe_layer_step": 2, "moe_layers": [1]},
+    "GptOssConfig": {"num_local_experts": 4, "num_experts_per_tok": 2},
 }
+# Those that transformers 5 also saves with experts in two tensors, as it holds them.
+FUSED = ("Qwen3MoeConfig", "Glm4MoeConfig", "DeepseekV3Config", "HunYuanMoEV1Config")
 
-Family = collections.namedtuple("Family", "name config more")
+Family = collections.namedtuple("Family", "name config more fused")
 
 
 def families(wanted=(), changes=()):
@@ -48,7 +54,14 @@ def families(wanted=(), changes=()):
         if not hasattr(transformers, config):
             print(f"# {config}: transformers {transformers.__version__} has none", flush=True)
             continue
-        yield Family(config.removesuffix("Config"), config, more)
+        yield Family(config.removesuffix("Config"), config, more, False)
+        if config in FUSED and saves_fused():
+            yield Family(config.removesuffix("Config") + "Fused", config, more, True)
+
+
+def saves_fused():
+    return "save_original_format" in inspect.signature(
+        transformers.PreTrainedModel.save_pretrained).parameters
 
 
 def save(family, folder):
@@ -61,6 +74,7 @@ def save(family, folder):
     for name, tensor in model.state_dict().items():
         around = 1 if name.endswith("norm.weight") else 0
         tensor.copy_(torch.randn(tensor.shape) * 0.1 + around)
-    model.save_pretrained(folder, max_shard_size="200KB")
+    more = {"save_original_format": False} if family.fused else {}
+    model.save_pretrained(folder, max_shard_size="200KB", **more)
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         return json.load(f)
