@@ -168,7 +168,9 @@ class Rebuild:
         return numpy.concatenate(parts, 1 if module in ROW else 0)
 
     def is_whole(self, name, module, array):
-        """Whether every rank has all of it."""
+        """Whether every rank has all of it; of what sees images it has."""
+        if not name.startswith(("model.", "lm_head.", "language_model.")):
+            return True
         if name.endswith(".sinks"):
             return False
         if module == "embed_tokens" and self.kind == "glm4_moe":

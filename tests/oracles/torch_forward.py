@@ -65,16 +65,15 @@ def ok(wrong, what):
     print(f"{'not ok' if wrong else 'ok'} {ran} - {what}{f' # {wrong}' if wrong else ''}", flush=True)
 
 
-def logits(folder):
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, **EAGER)
+def logits(auto, folder):
+    model = auto.from_pretrained(folder, **EAGER)
+    model = getattr(model, "language_model", model)  # of one with images what computes text
     with torch.no_grad():
         return model.eval()(torch.arange(3, 3 + 16)[None] * 7 % 199).logits
 
 
-def logits_differ(want, folder):
-    """What is wrong with a model's logits, or None."""
-    got = logits(folder)
-    gc.collect()  # mappings of a mount go before it does
+def difference(want, got):
+    """What is wrong with logits, or None."""
     if got.dtype != want.dtype or got.shape != want.shape:
         return f"logits are {got.dtype} {tuple(got.shape)}"
     if not torch.equal(got, want):
@@ -130,10 +129,18 @@ def write_copy(tensors, folder, copy):
 class Checkpoint:
     """A saved model, what it computes, and where it is mounted."""
 
-    def __init__(self, top, folder, config):
-        self.top, self.folder, self.config = top, folder, config
+    def __init__(self, top, folder, family):
+        self.top, self.folder, self.family = top, folder, family
+        self.config = torch_models.save(family, folder)
         self.tensors = family_reference.read(folder)
-        self.logits = logits(folder)
+        self.logits = logits(torch_models.auto(family.config), folder)
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again takes most of the time
+
+    def logits_differ(self, folder):
+        got = logits(torch_models.auto(self.family.config), folder)
+        gc.collect()  # mappings of a mount go before it does: a model holds itself
+        return difference(self.logits, got)
 
     def rebuild(self, ranks, layout, ep, names="fused"):
         return rank_rebuild.Rebuild(ranks, self.config, layout, self.tensors, ep,
@@ -160,7 +167,7 @@ class Checkpoint:
                 return wrong
             copy = os.path.join(top, "copy")
             write_copy(tensors, self.folder, copy)
-            return logits_differ(self.logits, copy)
+            return self.logits_differ(copy)
 
     def check_files(self, daemons, point, name):
         for layout, names, tp, ep in FILES:
@@ -170,7 +177,7 @@ class Checkpoint:
             with mounts.Mount(daemons, [WLOADFS, "-f", "-o", options, self.folder, point], point):
                 ok(self.check_ranks(point, layout, names, tp, ep), f"{name}: ranks/ of -o {options}")
                 if names == "hf" and tp == 1:
-                    ok(logits_differ(self.logits, os.path.join(point, "ranks/0")),
+                    ok(self.logits_differ(os.path.join(point, "ranks/0")),
                        f"{name}: the same from ranks/0 of -o {options}")
                 gc.collect()
 
@@ -191,17 +198,17 @@ class Checkpoint:
             write_copy(tensors, self.folder, copy)
             if not family_reference.difference(self.tensors, tensors):
                 return "its tensors are the same"
-            return None if logits_differ(self.logits, copy) else "its logits are the same"
+            return None if self.logits_differ(copy) else "its logits are the same"
 
 
 def check(family, daemons):
     with tempfile.TemporaryDirectory() as top:
         folder, point = os.path.join(top, family.name), os.path.join(top, "mnt")
-        checkpoint = Checkpoint(top, folder, torch_models.save(family, folder))
+        checkpoint = Checkpoint(top, folder, family)
         ok(None if torch.isfinite(checkpoint.logits.float()).all() else "some are not finite",
            f"{family.name}: logits of {len(checkpoint.tensors)} tensors")
         with mounts.Mount(daemons, [WLOADFS, "-f", folder, point], point):
-            ok(logits_differ(checkpoint.logits, point), f"{family.name}: the same from a mount")
+            ok(checkpoint.logits_differ(point), f"{family.name}: the same from a mount")
             checkpoint.check_loads(point, family.name)
             if family.config == "LlamaConfig":
                 ok(checkpoint.check_control(point), f"{family.name}: ranks in the wrong order")
@@ -215,7 +222,6 @@ def main():
         print(f"1..0 # SKIP {reason}")
         sys.exit(77)
     torch.set_num_threads(1)
-    gc.freeze()  # what the imports made stays
     daemons = processes.Processes()
     try:
         for family in torch_models.families(sys.argv[1:], POSSIBLE):

@@ -21,6 +21,11 @@ ROUTED = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_siz
           "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}
 LATENT = {"q_lora_rank": 48, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
           "v_head_dim": 12, "num_key_value_heads": 24}
+VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
+          "image_size": 28, "patch_size": 14, "vision_output_dim": 32, "projector_input_dim": 32,
+          "projector_output_dim": 32}
+LLAMA4 = {"num_local_experts": 4, "intermediate_size_mlp": 108, "interleave_moe_layer_step": 2,
+          "moe_layers": [1]}
 CONFIGS = {
     "LlamaConfig": {},
     "MistralConfig": {"num_key_value_heads": 1},
@@ -35,8 +40,8 @@ CONFIGS = {
     "GemmaConfig": {},
     "Gemma2Config": {"num_key_value_heads": 12},
     "Phi3Config": {"num_key_value_heads": 24},
-    "Llama4TextConfig": {"num_local_experts": 4, "intermediate_size_mlp": 108,
-                         "interleave_moe_layer_step": 2, "moe_layers": [1]},
+    "Llama4TextConfig": LLAMA4,
+    "Llama4Config": {"text_config": {**SMALL, **LLAMA4}, "vision_config": VISION},
     "GptOssConfig": {"num_local_experts": 4, "num_experts_per_tok": 2},
 }
 # Those that transformers 5 also saves with experts in two tensors, as it holds them.
@@ -64,13 +69,20 @@ def saves_fused():
         transformers.PreTrainedModel.save_pretrained).parameters
 
 
+def auto(config):
+    """The class that makes a model of a config: most have text alone."""
+    return (transformers.AutoModelForImageTextToText if config == "Llama4Config"
+            else transformers.AutoModelForCausalLM)
+
+
 def save(family, folder):
     """Saves a model, and gives its config as it was saved."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    config = getattr(transformers, family.config)(**{**SMALL, **family.more})
+    more = family.more if "text_config" in family.more else {**SMALL, **family.more}
+    config = getattr(transformers, family.config)(**more)
     torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    model = auto(family.config).from_config(config).to(torch.bfloat16)
     for name, tensor in model.state_dict().items():
         around = 1 if name.endswith("norm.weight") else 0
         tensor.copy_(torch.randn(tensor.shape) * 0.1 + around)
