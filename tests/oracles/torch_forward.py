@@ -35,6 +35,7 @@ try:
     import family_reference
     import rank_rebuild
     import torch_models
+    import write_tensors
 except ImportError as e:
     print(f"1..0 # SKIP {e}")
     sys.exit(77)
@@ -114,16 +115,7 @@ def read_rank(folder):
 def write_copy(tensors, folder, copy):
     """A checkpoint of tensors, with all else that a folder has."""
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.safetensors*"))
-    header, at = {"__metadata__": {"format": "pt"}}, 0
-    for name, (dtype, array) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": list(array.shape),
-                        "data_offsets": [at, at + array.nbytes]}
-        at += array.nbytes
-    text = json.dumps(header).encode()
-    with open(os.path.join(copy, "model.safetensors"), "wb") as f:
-        f.write(len(text).to_bytes(8, "little") + text)
-        for _, array in tensors.values():
-            f.write(array.tobytes())
+    write_tensors.write(os.path.join(copy, "model.safetensors"), tensors)
 
 
 class Checkpoint:
