@@ -25,7 +25,7 @@ LIB_SRCS   := $(sort $(wildcard loader/base/*.c loader/checkpoint/*.c loader/pla
                                 loader/transform/*.c))
 CLI_SRCS   := $(sort $(wildcard loader/cli/*.c))
 FS_SRCS    := $(sort $(filter-out fs/wire_%,$(wildcard fs/*.c)) $(WIRE_SRC))
-UNIT_SRCS  := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_SRCS   = $(filter-out $(NO_CUDA_UNITS),$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TOOL_SRCS  := $(sort $(wildcard tests/tools/*.c))
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
@@ -35,7 +35,7 @@ LIBS       := $(O)/libwload.a $(O)/libwload.so
 SONAME     := libwload.so.0
 MAN1       := $(sort $(wildcard loader/cli/*.1 fs/*.1))
 MAN5       := $(sort $(wildcard loader/plan/*.5))
-UNITS      := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
+UNITS       = $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/%)
 FUZZERS    := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/%)
 TOOLS      := $(TOOL_SRCS:tests/tools/%.c=$(O)/tests/%)
 BENCHES     = $(BENCH_SRCS:tests/bench/%.c=$(O)/bench/%)
@@ -64,6 +64,7 @@ LIB_SRCS    := $(if $(NVCC),$(filter-out loader/device/cuda_kernels_none.c,$(LIB
 else
 CUDA_NOTE   := $(if $(filter file,$(origin CUDA)),no toolkit at CUDA_HOME='$(CUDA_HOME)',CUDA=$(CUDA))
 LIB_SRCS    := $(filter-out loader/device/cuda%,$(LIB_SRCS))
+NO_CUDA_UNITS := tests/unit/test_cuda_jobs.c
 BENCH_SRCS  := $(filter-out tests/bench/copyrate.c tests/bench/kernelrate.c,$(BENCH_SRCS))
 CUDA_CFLAGS := -DWLOAD_HAVE_CUDA=0
 endif
@@ -173,6 +174,7 @@ tests: all $(UNITS) $(FUZZERS) $(TOOLS) $(BENCHES) ## build what the tests need
 
 $(O)/tests/test_ahead $(O)/tests/test_wire: ALL_CPPFLAGS += $(FUSE_CFLAGS)
 $(O)/tests/test_wire: UNIT_LIBS = $(FUSE_LIBS)
+$(O)/tests/test_cuda_jobs: ALL_CPPFLAGS += $(CUDA_CFLAGS)
 $(O)/tests/test_transform $(O)/tests/test_run: UNIT_LIBS = -lm
 
 $(O)/tests/%: tests/unit/%.c $(O)/fs.a $(O)/cli.a $(O)/libwload.a Makefile
