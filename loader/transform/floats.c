@@ -8,8 +8,10 @@
 #include "loader/transform/floats.h"
 
 /* (8 + mantissa) * 2^(exponent - 1), or the mantissa alone where the exponent is 0, of 2^-9 */
+#define F8_EXPONENT(x) ((x) >> 3 & 15)
+#define F8_NORMAL(x)   (F8_EXPONENT(x) > 0)
 #define F8_SIZE(x) \
-	((float)(((x) >> 3 & 15) ? (8 + ((x)&7)) << (((x) >> 3 & 15) - 1) : ((x)&7)) / 512.0f)
+	((float)((8 * F8_NORMAL(x) + ((x)&7)) << (F8_EXPONENT(x) - F8_NORMAL(x))) / 512.0f)
 #define F8_ONE(x) (((x)&127) == 127 ? __builtin_nanf("") : (x) < 128 ? F8_SIZE(x) : -F8_SIZE(x))
 #define F8_4(x)	  F8_ONE(x), F8_ONE((x) + 1), F8_ONE((x) + 2), F8_ONE((x) + 3)
 #define F8_16(x)  F8_4(x), F8_4((x) + 4), F8_4((x) + 8), F8_4((x) + 12)
