@@ -58,12 +58,14 @@ static int make_order(struct prefetch *p)
 	const struct wloadfs *fs = p->fs;
 	uint32_t count = wload_inventory_count(fs->inv);
 	CLEANUP_FREE bool *listed = calloc((size_t)count + 1, sizeof(*listed));
+	struct wload_plan_options options = {.rules = fs->plan.rules, .layout = fs->plan.layout};
 	struct wload_plan *plan = NULL;
 
 	p->order = calloc((size_t)count + 1, sizeof(*p->order));
 	if (!listed || !p->order)
 		return -ENOMEM;
-	if (wload_plan_build(fs->inv, wload_checkpoint_config(fs->ckpt), NULL, &plan, NULL) == 0) {
+	if (wload_plan_build(fs->inv, wload_checkpoint_config(fs->ckpt), &options, &plan, NULL) ==
+	    0) {
 		add_plan(p, plan, listed);
 		wload_plan_free(plan);
 		return 0;
