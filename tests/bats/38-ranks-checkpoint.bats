@@ -36,7 +36,7 @@ refused() {
 
 pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 
-@test "tp: a rank's folder holds the files that a load of it writes, and the checkpoint's other ones" {
+@test "tp: a rank's folder holds the files that a load writes, and the checkpoint's others" {
 	local layout rank
 	for layout in trtllm vllm; do
 		rm -rf "$CKPT"

@@ -4,18 +4,18 @@
 
 usage: mount_families.py [FAMILY…]    (of scripts/make-checkpoint --list)
 
-Of each family a small checkpoint of its true structure, both layouts, mounted for 1, 2 and 4 ranks.
-Of each rank:
+Of each family a small checkpoint of its true structure, both layouts, mounted for 1, 2 and 4
+ranks. Of each rank:
 
-1. fused/ holds family_reference.py's parameters: names, data types and shapes (as attributes), bytes;
-2. `wload load --device host --out` of its folder, which is told nothing of ranks, holds the same;
+1. fused/ holds family_reference.py's parameters: names, data types and shapes, bytes;
+2. `wload load --device host --out` of its folder, told nothing of ranks, holds the same;
 3. its folder, read by the safetensors package as its index says, holds them as well;
-4. with names=hf it holds the checkpoint's own tensors, each the part that family_own.py would take;
-   the ranks' parts, each element put back where it is from, are the whole tensors.
+4. with names=hf it holds the checkpoint's own tensors, each the part that family_own.py takes; the
+   ranks' parts, each element put back where it is from, are the whole tensors.
 
-For the last the one idea is that family_own.py slices arrays of element numbers as it would values:
-what comes out says where each element of a part belongs. What the reference asserts against, wloadfs
-refuses before it mounts."""
+For the last the one idea is that family_own.py slices arrays of element numbers as it would
+values: what comes out says where each element of a part belongs. What the reference asserts
+against, wloadfs refuses before it mounts."""
 
 import concurrent.futures
 import json

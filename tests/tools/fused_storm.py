@@ -26,7 +26,8 @@ def content(path):
         return file.read()
 
 
-want = {f"{t}/fused/{n}": content(f"{t}/fused/{n}") for t in trees for n in os.listdir(f"{t}/fused")}
+want = {f"{t}/fused/{n}": content(f"{t}/fused/{n}") for t in trees
+        for n in os.listdir(f"{t}/fused")}
 whole = {f"{t}/{n}": content(f"{t}/{n}") for t in trees[1:] for n in os.listdir(t)
          if n.endswith(".safetensors")}
 names = os.listdir(f"{mnt}/tensors")
