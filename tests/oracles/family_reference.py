@@ -183,6 +183,7 @@ class Model:
                                         (module + ".kv_a_proj_with_mqa", self.whole)])
         self.linear(module + ".q_b_proj", self.heads)
         self.linear(module + ".o_proj", self.row)
+        self.linear(module + ".q_proj", self.heads)  # lite: in place of q_a and q_b
         if self.layout == "vllm":
             self.linear(module + ".kv_b_proj", self.heads)
             return
@@ -295,6 +296,8 @@ class Model:
             self.linear(name + ".eh_proj", self.row if self.layout == "trtllm" else self.whole)
             self.linear(name + ".embed_tokens", self.embedding)
             self.linear(name + ".shared_head.head", self.column)
+
+    deepseek_v2_layer = deepseek_v3_layer
 
     def hunyuan_v1_moe_layer(self, name):
         if f"{name}.self_attn.qkv_proj.weight" in self.tensors:

@@ -101,6 +101,8 @@ class Rebuild:
         return zip(("gate_proj", "up_proj"), numpy.split(array, 2))
 
     def latent(self, array):
+        if not self.config["q_lora_rank"]:  # then q is no product of two
+            return (("kv_a_proj_with_mqa", array),)
         return zip(("q_a_proj", "kv_a_proj_with_mqa"),
                    numpy.split(array, [self.config["q_lora_rank"]]))
 
