@@ -71,6 +71,8 @@ struct wload_load_options {
 	uint32_t rank;		  /* or WLOAD_RANK_OF_PATH */
 	uint32_t ep;		  /* experts are shared out among so many ranks; 0: not */
 	enum wload_layout layout; /* whose names and orders; 0: TensorRT-LLM's */
+	bool dequantise, swizzle; /* as struct wload_plan_options has them */
+	enum wload_dtype dtype;	  /* the same */
 
 	/* Each parameter in memory of its own, so that one that is taken (wload_load_take()) can be
 	 * freed by itself; else they share few large pieces. */

@@ -6,8 +6,8 @@
  *
  * Pure: inventory + config.json + rules, for one of tp ranks -> parameters. Every parameter is a
  * list of extents with their places in it; fusing, slicing and stacking are only placement and move
- * nothing twice. Where elements have to be re-arranged finer than that, steps do it (transform.h).
- * No value of a tensor is looked at, and none is changed.
+ * nothing twice. Where elements have to be re-arranged finer than that, or changed, steps do it
+ * (transform.h): the plan says how, and looks at no value of a tensor.
  *
  * Rules are JSON, one object a family (loader/plan/rules/, wload-rules(5)):
  *
@@ -45,14 +45,15 @@
  *    weight_scale_2, input_scale).
  * 2. A stack rule does so for experts: [PREFIX.]within.E.from[i].LEAF, E = 0, 1, 2 … become
  *    [PREFIX.]within.into_LEAF, whose dimension 0 is E; each expert's parts are joined along
- *    dimension 1. Scalars become [experts, parts], or [experts] where "from" has one part.
+ *    dimension 1. Scalars become [experts, parts], or [experts] where "from" has one part, but for
+ *    those of 13.
  * 3. All of what one PREFIX has is joined, or none of it. It stays in its parts, and the plan's
  *    note says so, when one of the from[i] has a tensor that "leaves" does not list (quantised
  *    weights of other schemes); or lacks one that another has; or when the parts of a LEAF differ
  *    in data type, rank, or a dimension past the first, experts in any; or when what would follow a
  *    scale's last block would begin inside it (6); or when the checkpoint has another tensor of the
  *    joined name, or an earlier rule took a part. A LEAF that is a scalar in every part of a fuse
- *    rule stays, and hinders nothing: which of its values counts is not the plan's to say.
+ *    rule stays, and hinders nothing, but for those of 13.
  * 4. A packed rule says that [PREFIX.]within.module holds several of the parts that fuse and stack
  *    rules of the same "within" join: along the first dimension, in the order of "parts", as large
  *    beside each other as "shares" say, and that "each" times (default: once). Shares and "each"
@@ -107,12 +108,44 @@
  *    tensors stay, and every rank has all of them.
  * 12. "family" and "model_types" are required, and of a rule all but "leaves", "layout", "each" (of
  *    a packed rule), "transpose", "interleaved", "transposed", "head", "divisor", "every_rank",
- *    "default" and "copy_of". Values are non-empty and lists have no value twice ("shares" and
- *    "head" may); "into", "from", "module", "tensor", "leaf" and "parts" are components without
- *    dots; no two rules of one layout make the same name or split the same module. Limits: 64 KiB
- *    of text, 255 bytes a string, 64 elements in "model_types", "modules", "apart" and each list of
- *    rules, 16 in "from" (at least 2, of a stack 1), "parts" and "leaves", 4 in "head", 4096
- *    experts. */
+ *    "requantise", "default" and "copy_of". Values are non-empty and lists have no value twice
+ *    ("shares" and "head" may); "into", "from", "module", "tensor", "leaf" and "parts" are
+ *    components without dots; no two rules of one layout make the same name or split the same
+ *    module. Limits: 64 KiB of text, 255 bytes a string, 64 elements in "model_types", "modules",
+ *    "apart" and each list of rules, 16 in "from" (at least 2, of a stack 1), "parts" and
+ *    "leaves", 4 in "head", 4096 experts.
+ * 13. Where each part is quantised with one value of its own, the joined parameter has one for all
+ *    of it, of shape [], as TensorRT-LLM makes them: the parts' values are merged, and weights that
+ *    then have another value than before made anew. Values are F32 or BF16, of shape [] or [1];
+ *    weight_scale of F8_E4M3 is F32 (else the values stay, as 3 says).
+ *
+ *      weight      told by         of a fuse rule                   of a stack
+ *      U8 (NVFP4)  weight_scale_2  weight_scale_2 and input_scale   weight_scale_2 the largest of
+ *                                  are equal in all parts, or the   an expert's parts, [experts];
+ *                                  load fails; with "requantise"    input_scale that of all
+ *                                  the largest, and weight and      experts, []; the others as
+ *                                  weight_scale are made anew       they are
+ *      F8_E4M3     weight_scale    weight_scale and input_scale     weight_scale as above, weight
+ *                                  the largest, weight made anew    anew; input_scale as above
+ *
+ *    "All experts" are those that the rank has of the leaf: with ep, list it in "every_rank". A
+ *    value that is the only one is placed.
+ * 14. Conversions (struct wload_plan_options) are made of parameters as they were laid down by all
+ *    of this, in this order:
+ *
+ *      dequantise  A weight with NAME_scale or NAME_scale_inv beside it becomes numbers of `dtype`,
+ *                  or BF16: F8_E4M3 with scales of F32 or BF16, for blocks (6), rows, or all of it;
+ *                  U8 with F8_E4M3 for 16 elements and an F32 NAME_scale_2 (NVFP4); U8 with U8 for
+ *                  32 elements (MXFP4). Of two elements in a byte the low half comes first. Each
+ *                  part is scaled by its own value. The scales are no parameters then, and an
+ *                  input_scale is unused. Other weights that have scales, and F8_E4M3 without, are
+ *                  refused.
+ *      swizzle     NVFP4's weight_scale is padded with zeros to 128 rows and 4 columns, that of
+ *                  each expert by itself, and tiled: row r and column c are byte
+ *                  r % 32 * 16 + r % 128 / 32 * 4 + c % 4 of tile [r / 128, c / 4], which are 512
+ *                  bytes each. Its shape is the padded one.
+ *      dtype       BF16, F16 and F32 become that. Scales, input_scale, k_scale and the like do not,
+ *                  nor does e_score_correction_bias: routers add it in F32. */
 
 #include "wloadfs/tensor.h"
 #include "wloadfs/transform.h"
@@ -225,6 +258,11 @@ struct wload_plan_options {
 	uint32_t ep;
 	enum wload_layout layout; /* 0: WLOAD_LAYOUT_TRTLLM */
 	enum wload_names names;	  /* 0: WLOAD_NAMES_FUSED */
+
+	/* Conversions, by steps (14). */
+	bool dequantise;	/* quantised weights become numbers of `dtype`, or of BF16 */
+	bool swizzle;		/* NVFP4's weight_scale in tiles of 128 rows and 4 columns */
+	enum wload_dtype dtype; /* of all numbers: BF16, F16, F32; 0: each keeps its own */
 };
 
 /* Builds the plan of one rank.
@@ -243,12 +281,13 @@ struct wload_plan_options {
  * Returns 0, or
  *   -EBADMSG     config.json is not a JSON object
  *   -EINVAL      rank is not below tp; ep does not divide tp, or a stack's experts; there is no
- *                such layout, or names; or a dimension can't be split for tp ranks (heads that tp
- *                does not divide, shares that are no whole blocks of a scale, parts of a joined
- *                parameter that are not split alike)
+ *                such layout, names or dtype; or a dimension can't be split for tp ranks (heads
+ *                that tp does not divide, shares that are no whole blocks of a scale, parts of a
+ *                joined parameter that are not split alike)
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
  *                how a tensor is split; ep > 1, and they stack nothing; or a part would begin
- *                inside a byte, or a scale's sizes tell no blocks
+ *                inside a byte, or a scale's sizes tell no blocks; or a parameter can't be
+ *                converted
  *   -E2BIG       tp over WLOAD_TP_MAX, config.json over 16 MiB, the parameters over 2^64 bytes,
  *                a tensor's part 2^32 pieces or more
  *   -ENOMEM. */

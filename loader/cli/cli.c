@@ -25,6 +25,15 @@ uint32_t cli_rank(const struct options *options)
 	return options->rank == OPTION_NOT_GIVEN ? WLOAD_RANK_OF_PATH : (uint32_t)options->rank;
 }
 
+enum wload_dtype cli_dtype(const struct options *options)
+{
+	static const enum wload_dtype dtypes[] = {WLOAD_DTYPE_BF16, WLOAD_DTYPE_F16,
+						  WLOAD_DTYPE_F32}; /* as OPTION_ROW_DTYPE */
+
+	return options->dtype == OPTION_CHOICE_NOT_GIVEN ? WLOAD_DTYPE_BOOL
+							 : dtypes[options->dtype];
+}
+
 int cli_check_rank(const struct options *options, struct wload_error *err)
 {
 	uint64_t tp = options->tp ? options->tp : 1;

@@ -59,6 +59,21 @@ int cli_usage(struct wload_error *err, const char *fmt, ...) __attribute__((form
 		"layout", 0, "trtllm|vllm", "whose names and orders; trtllm", OPTION_CHOICE, \
 			offsetof(struct options, layout), 0, 0 /* as enum wload_layout */    \
 	}
+#define OPTION_ROW_DEQUANTISE                                                          \
+	{                                                                              \
+		"dequantise", 0, NULL, "make numbers of FP8, NVFP4 and MXFP4 weights", \
+			OPTION_FLAG, offsetof(struct options, dequantise), 0, 0        \
+	}
+#define OPTION_ROW_DTYPE                                                                       \
+	{                                                                                      \
+		"dtype", 0, "bf16|f16|f32", "cast numbers to it, and dequantise to it",        \
+			OPTION_CHOICE, offsetof(struct options, dtype), 0, 0 /* cli_dtype() */ \
+	}
+#define OPTION_ROW_SWIZZLE                                                                  \
+	{                                                                                   \
+		"swizzle", 0, NULL, "NVFP4's block scales in tiles of 128 rows, 4 columns", \
+			OPTION_FLAG, offsetof(struct options, swizzle), 0, 0                \
+	}
 #define OPTION_ROW_RANK                                                                        \
 	{                                                                                      \
 		"rank", 0, "R", "which of them, from 0; default: PATH's, or 0", OPTION_NUMBER, \
@@ -74,6 +89,9 @@ int cli_check_rank(const struct options *options, struct wload_error *err);
 
 /* "--rank" as the loader takes it: WLOAD_RANK_OF_PATH where it was not given. */
 uint32_t cli_rank(const struct options *options);
+
+/* "--dtype", or WLOAD_DTYPE_BOOL where it was not given. */
+enum wload_dtype cli_dtype(const struct options *options);
 
 extern const struct command command_load;
 extern const struct command command_plan;

@@ -169,7 +169,7 @@ static int take_argument(unsigned int args_max, const char *word, struct options
 int options_parse(const struct option_desc *table, unsigned int args_max, char *const *args,
 		  struct options *ret, struct wload_error *err)
 {
-	struct options options = {.rank = OPTION_NOT_GIVEN};
+	struct options options = {.rank = OPTION_NOT_GIVEN, .dtype = OPTION_CHOICE_NOT_GIVEN};
 	bool words_only = false;
 	int r = 0;
 

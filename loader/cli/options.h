@@ -33,6 +33,9 @@ struct options {
 	uint64_t verify_every; /* 0: not given */
 	uint64_t ep;	       /* 0: not given */
 	unsigned int layout;   /* enum wload_layout */
+	unsigned int dtype;    /* OPTION_CHOICE_NOT_GIVEN, unless it was; of bf16, f16, f32 */
+	bool dequantise;
+	bool swizzle;
 	bool no_consume;
 	bool release;
 	bool verify;
@@ -44,7 +47,8 @@ struct options {
 	bool help;
 };
 
-#define OPTION_NOT_GIVEN UINT64_MAX
+#define OPTION_NOT_GIVEN	UINT64_MAX
+#define OPTION_CHOICE_NOT_GIVEN UINT32_MAX
 
 enum option_kind {
 	OPTION_FLAG,	/* bool */

@@ -52,6 +52,9 @@ static int run(const struct options *options, struct wload_error *err)
 	wanted.tp = (uint32_t)options->tp;
 	wanted.ep = (uint32_t)options->ep;
 	wanted.layout = (enum wload_layout)options->layout;
+	wanted.dequantise = options->dequantise;
+	wanted.dtype = cli_dtype(options);
+	wanted.swizzle = options->swizzle;
 	wanted.rank = cli_rank(options);
 	r = source_slice(&source, options->path, &wanted, err);
 	if (r < 0)
@@ -61,8 +64,9 @@ static int run(const struct options *options, struct wload_error *err)
 }
 
 static const struct option_desc option_rows[] = {
-	OPTION_ROW_JSON, OPTION_ROW_RULES,  OPTION_ROW_NAMES, OPTION_ROW_TP, OPTION_ROW_RANK,
-	OPTION_ROW_EP,	 OPTION_ROW_LAYOUT, OPTION_ROW_HELP,  {0},
+	OPTION_ROW_JSON,  OPTION_ROW_RULES,   OPTION_ROW_NAMES,	 OPTION_ROW_TP,
+	OPTION_ROW_RANK,  OPTION_ROW_EP,      OPTION_ROW_LAYOUT, OPTION_ROW_DEQUANTISE,
+	OPTION_ROW_DTYPE, OPTION_ROW_SWIZZLE, OPTION_ROW_HELP,	 {0},
 };
 
 const struct command command_plan = {

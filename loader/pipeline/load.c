@@ -143,7 +143,10 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 	struct wload_plan_options wanted = {.rules = l->options->rules,
 					    .tp = l->options->tp,
 					    .ep = l->options->ep,
-					    .layout = l->options->layout};
+					    .layout = l->options->layout,
+					    .dequantise = l->options->dequantise,
+					    .swizzle = l->options->swizzle,
+					    .dtype = l->options->dtype};
 	int r = source_open(path, &l->source, err);
 
 	wanted.rank = l->options->rank;

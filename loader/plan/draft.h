@@ -45,10 +45,12 @@ struct draft_view {
 /* Parts joined end to end along their first dimension; of a stack, those of each expert, and the
  * experts along a dimension before it. */
 struct draft_join {
-	const char *name;    /* in the arena */
-	uint32_t parts;	     /* how many; of a stack, of one expert */
-	uint32_t experts;    /* 0: no stack */
-	bool every_rank;     /* each rank has all experts */
+	const char *name;	      /* in the arena */
+	uint32_t parts;		      /* how many; of a stack, of one expert */
+	uint32_t experts;	      /* 0: no stack */
+	bool every_rank;	      /* each rank has all experts */
+	enum wload_step_kind made_by; /* what its parts need; WLOAD_STEP_MOVE: nothing */
+	bool over_all;		      /* of a stack of values: one of all experts is made */
 	uint32_t first_part; /* index in draft.parts; they are in order there, by experts */
 	const struct rules_fuse *rule;
 

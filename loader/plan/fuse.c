@@ -6,8 +6,9 @@
  * alone. So a group stays in its parts, with a note for the user, when a module holds a tensor
  * whose leaf the rule does not list (quantised: qweight, …, each with an axis of its own), when a
  * leaf is not in all of the modules, or when the parts disagree in data type or in the shape past
- * the first dimension; experts, in any. Leaves that are scalars in all of the modules can't be
- * joined and stay, but hinder nothing; those of experts can be stacked.
+ * the first dimension; experts, in any. Leaves that are scalars in all of the modules become one
+ * where the way that they are quantised is known (scheme.h); else they stay, but hinder nothing,
+ * and those of experts are stacked.
  *
  * Groups are found by walking the tensors once: the first tensor of a group that comes by looks the
  * others up, and all of them are crossed off. */
@@ -23,6 +24,7 @@
 #include "loader/plan/group.h"
 #include "loader/plan/own.h"
 #include "loader/plan/scale.h"
+#include "loader/plan/scheme.h"
 
 /* Whether any, and the first that does not, of the modules has a leaf. */
 static bool leaf_present(const struct group *g, size_t leaf, size_t *ret_missing)
@@ -148,8 +150,8 @@ static void note_missing(struct draft *draft, const struct group *g, size_t leaf
  * ret_name  of the parameter to be; NULL: the leaf is not there, or stays
  *
  * Returns 1, 0, or -ENOMEM. */
-static int leaf_joinable(struct draft *draft, const struct group *g, size_t leaf, char **ret_name,
-			 struct wload_error *err)
+static int leaf_joinable(struct draft *draft, const struct group *g, const struct scheme *scheme,
+			 size_t leaf, char **ret_name, struct wload_error *err)
 {
 	size_t missing, count = (size_t)g->experts * g->from;
 	int r;
@@ -167,7 +169,8 @@ static int leaf_joinable(struct draft *draft, const struct group *g, size_t leaf
 	r = rows_joinable(draft, g, leaf, err);
 	if (r <= 0)
 		return r;
-	if (draft_part(draft, group_leaf(g, leaf)[0]).rank == 0 && !g->rule->stacked)
+	if (draft_part(draft, group_leaf(g, leaf)[0]).rank == 0 && !g->rule->stacked &&
+	    scheme_way(scheme, draft, g, leaf).kind == WLOAD_STEP_MOVE)
 		return 1;
 	*ret_name = group_name(draft, g, g->rule, leaf);
 	if (!*ret_name)
@@ -179,15 +182,18 @@ static int leaf_joinable(struct draft *draft, const struct group *g, size_t leaf
 	return 0;
 }
 
-static int join_leaf(struct draft *draft, const struct group *g, size_t leaf, const char *name,
-		     struct wload_error *err)
+static int join_leaf(struct draft *draft, const struct group *g, const struct scheme *scheme,
+		     size_t leaf, const char *name, struct wload_error *err)
 {
+	const struct scheme_way way = scheme_way(scheme, draft, g, leaf);
 	const struct rules_fuse *rule = g->rule;
 	const struct draft_join join = {
 		.name = name,
 		.parts = g->from,
 		.experts = rule->stacked ? g->experts : 0,
 		.every_rank = rules_names_contain(&rule->every_rank, rule->leaves.items[leaf]),
+		.made_by = way.kind,
+		.over_all = way.over_all,
 		.rule = rule,
 	};
 
@@ -197,19 +203,21 @@ static int join_leaf(struct draft *draft, const struct group *g, size_t leaf, co
 static int apply_to_group(struct draft *draft, const struct group *g, const struct fuse *fuse,
 			  struct wload_error *err)
 {
+	const struct scheme *scheme;
 	char *names[RULES_LEAVES_MAX];
 	size_t leaf;
 	int r = 1;
 
 	if (g->refused || is_joined(g))
 		return 0;
+	scheme = scheme_of(draft, g);
 	for (leaf = 0; r > 0 && leaf < g->rule->leaves.count; leaf++)
-		r = leaf_joinable(draft, g, leaf, &names[leaf], err);
+		r = leaf_joinable(draft, g, scheme, leaf, &names[leaf], err);
 	if (r <= 0)
 		return r;
 	for (leaf = 0; r >= 0 && leaf < g->rule->leaves.count; leaf++)
 		if (names[leaf])
-			r = join_leaf(draft, g, leaf, names[leaf], err);
+			r = join_leaf(draft, g, scheme, leaf, names[leaf], err);
 	return r < 0 ? r : also_apply(draft, g, fuse, err);
 }
 

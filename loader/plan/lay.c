@@ -235,6 +235,23 @@ static int check_experts(const struct laying *l, const struct draft_join *join,
 			  join->experts, l->plan->ep);
 }
 
+/* Remembers what a join became. */
+static int note_rows(struct laying *l, const struct draft_join *join, const struct split_part *cut,
+		     struct wload_error *err)
+{
+	uint64_t *rows = arena_take(&l->plan->arena, join->parts * sizeof(*rows));
+
+	if (!rows)
+		return wload_fail(err, ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < join->parts; i++) {
+		struct wload_tensor t = draft_part(l->draft, l->draft->parts[join->first_part + i]);
+
+		rows[i] = t.rank ? laying_dim(&t, &cut[i], 0) : 1;
+	}
+	l->laid[l->plan->count - 1] = (struct laid){.join = join, .rows = rows};
+	return 0;
+}
+
 static int lay_down_join(struct laying *l, const struct draft_join *join, struct wload_error *err)
 {
 	struct wload_param *param = &l->plan->params[l->plan->count];
@@ -259,6 +276,8 @@ static int lay_down_join(struct laying *l, const struct draft_join *join, struct
 	r = shape_join(l, join, count, param, &shape, err);
 	if (r == 0)
 		r = cut_parts(l, join, laying_parts(l, join, first), param, cut, shape, err);
+	if (r == 0)
+		r = note_rows(l, join, cut, err);
 	if (r == 0 && is_staged(l, join))
 		return lay_down_staged(l, join, cut, param, err);
 	for (uint32_t e = first; r == 0 && e < first + count; e++)
@@ -391,7 +410,7 @@ static int make_room(struct laying *l, struct wload_error *err)
 }
 
 int lay_down(struct wload_plan *plan, const struct draft *draft, const struct wload_rules *rules,
-	     const struct config *config, struct wload_error *err)
+	     const struct config *config, struct laid *laid, struct wload_error *err)
 {
 	const struct split all = {
 		.draft = draft,
@@ -403,7 +422,8 @@ int lay_down(struct wload_plan *plan, const struct draft *draft, const struct wl
 		.shown_tp = plan->tp,
 		.shown_rank = plan->rank,
 	};
-	struct laying l = {.plan = plan, .draft = draft, .split = all, .expert_split = all};
+	struct laying l = {
+		.plan = plan, .draft = draft, .split = all, .expert_split = all, .laid = laid};
 	struct turn *turns CLEANUP_FREE = NULL;
 	int r;
 

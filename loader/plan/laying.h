@@ -14,6 +14,7 @@ struct laying {
 	struct split expert_split;   /* of each expert that the rank has */
 	uint32_t expert_rank;	     /* which share of the experts that is */
 	struct wload_source *source; /* the next free one of plan->sources */
+	struct laid *laid;	     /* by parameter */
 };
 
 /* The experts of a stack that this rank has, or what a plain join stands for: one. */

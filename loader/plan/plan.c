@@ -12,6 +12,7 @@
 #include "loader/base/cleanup.h"
 #include "loader/plan/builtin.h"
 #include "loader/plan/config.h"
+#include "loader/plan/convert.h"
 #include "loader/plan/draft.h"
 #include "loader/plan/fuse.h"
 #include "loader/plan/lay.h"
@@ -83,7 +84,8 @@ static int choose_rules(struct draft *draft, const struct wload_plan *plan,
 	return do_without(draft, plan, why, err);
 }
 
-static int check_rank(const struct wload_plan *plan, struct wload_error *err)
+static int check_options(const struct wload_plan *plan, const struct wload_plan_options *options,
+			 struct wload_error *err)
 {
 	if (plan->tp > WLOAD_TP_MAX)
 		return wload_fail(err, E2BIG, "%" PRIu32 " ranks are over our limit of %d",
@@ -103,6 +105,10 @@ static int check_rank(const struct wload_plan *plan, struct wload_error *err)
 	if (plan->names >= WLOAD_NAMES_COUNT)
 		return wload_fail(err, EINVAL, "names %u is not below %d", plan->names,
 				  WLOAD_NAMES_COUNT);
+	if (options->dtype && options->dtype != WLOAD_DTYPE_BF16 &&
+	    options->dtype != WLOAD_DTYPE_F16 && options->dtype != WLOAD_DTYPE_F32)
+		return wload_fail(err, EINVAL, "data type %u is none of BF16, F16, F32",
+				  options->dtype);
 	return 0;
 }
 
@@ -177,18 +183,25 @@ static int keep_words(struct wload_plan *plan, const struct draft *draft, const 
 
 /* All but what the plan is of: the rules are applied, and the parameters laid down. */
 static int build(struct wload_plan *plan, struct draft *draft, const struct config *config,
-		 const struct wload_rules *rules, struct wload_error *err)
+		 const struct wload_plan_options *options, struct wload_error *err)
 {
 	struct wload_rules *parsed CLEANUP(cleanup_rules) = NULL;
+	struct laid *laid CLEANUP_FREE = NULL;
 	const struct wload_rules *chosen;
-	int r = choose_rules(draft, plan, config, rules, &parsed, &chosen, err);
+	int r = choose_rules(draft, plan, config, options->rules, &parsed, &chosen, err);
 
 	if (r == 0 && chosen)
 		r = check_rules(plan, chosen, err);
 	if (r == 0 && chosen)
 		r = apply_rules(plan, draft, chosen, config, err);
+	if (r < 0)
+		return r;
+	laid = calloc(draft->tensor_count + draft->join_count + 1, sizeof(*laid));
+	if (!laid)
+		return wload_fail(err, ENOMEM, "out of memory");
+	r = lay_down(plan, draft, chosen, config, laid, err);
 	if (r == 0)
-		r = lay_down(plan, draft, chosen, config, err);
+		r = convert(plan, draft, laid, options, err);
 	if (r == 0)
 		r = keep_words(plan, draft, chosen ? chosen->family : "none", err);
 	return r;
@@ -214,13 +227,13 @@ int wload_plan_build(const struct wload_inventory *inv, const char *config_text,
 	plan->layout = options->layout;
 	plan->names = options->names;
 	plan->rank = options->rank;
-	r = check_rank(plan, err);
+	r = check_options(plan, options, err);
 	if (r == 0)
 		r = config_parse(config_text, &config, err);
 	if (r == 0)
 		r = draft_init(&draft, inv, &plan->arena, err);
 	if (r == 0)
-		r = build(plan, &draft, config, options->rules, err);
+		r = build(plan, &draft, config, options, err);
 	if (r < 0)
 		return r;
 	*ret_plan = TAKE_PTR(plan);

@@ -149,6 +149,7 @@ static const struct field fuse_members[] = {
 	{"into", read_string, offsetof(struct rules_fuse, into), false},
 	{"layout", read_layout, offsetof(struct rules_fuse, layouts), true},
 	{"leaves", read_leaves, offsetof(struct rules_fuse, leaves), true},
+	{"requantise", read_flag, offsetof(struct rules_fuse, requantise), true},
 	{"within", read_string, offsetof(struct rules_fuse, within), false},
 	{NULL, NULL, 0, false},
 };

@@ -36,6 +36,7 @@ struct rules_fuse {
 	const char *into, *within;
 	struct rules_names from, leaves;
 	unsigned int layouts; /* bits 1 << enum wload_layout; 0: any */
+	bool requantise;      /* parts of NVFP4 that differ in weight_scale_2 */
 	/* of a stack */
 	bool stacked;
 	const struct along *along;     /* how each expert's parts are split */

@@ -62,6 +62,7 @@ MODULE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_
 RANK_OF_PATH = (1 << 32) - 1
 IO = ("auto", "buffered", "direct")
 LAYOUTS = ("trtllm", "vllm")
+DTYPES = ("bf16", "f16", "f32")
 
 
 class CLoadOptions(ctypes.Structure):
@@ -71,8 +72,10 @@ class CLoadOptions(ctypes.Structure):
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
                 ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
                 ("rank", ctypes.c_uint32), ("ep", ctypes.c_uint32), ("layout", ctypes.c_int),
-                ("apart", ctypes.c_bool), ("module_done", MODULE_FUNCTION),
-                ("module_ctx", ctypes.c_void_p), ("progress", PROGRESS_FUNCTION),
+                ("dequantise", ctypes.c_bool), ("swizzle", ctypes.c_bool),
+                ("dtype", ctypes.c_int), ("apart", ctypes.c_bool),
+                ("module_done", MODULE_FUNCTION), ("module_ctx", ctypes.c_void_p),
+                ("progress", PROGRESS_FUNCTION),
                 ("progress_ctx", ctypes.c_void_p)]
 
 
@@ -136,6 +139,7 @@ _PTR, _STR, _ERR = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(CError)
 _OUT, _COUNT = ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_uint64)
 _PROTOTYPES = {
     "wload_dtype_describe": (ctypes.POINTER(CDtypeDesc), ctypes.c_int),
+    "wload_dtype_parse": (ctypes.c_int, _STR, ctypes.POINTER(ctypes.c_int)),
     "wload_rules_load": (ctypes.c_int, _STR, _OUT, _ERR),
     "wload_rules_free": (None, _PTR),
     "wload_load": (ctypes.c_int, _STR, ctypes.POINTER(CLoadOptions), _OUT, _ERR),
@@ -517,9 +521,16 @@ def _whole(name, value, bits, least=0):
     return value
 
 
+def _dtype_code(name):
+    code = ctypes.c_int(0)
+    if name is not None:
+        _lib.wload_dtype_parse(name.upper().encode(), ctypes.byref(code))
+    return code.value
+
+
 def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", consume=True,
-         verify=False, verify_every=0, rules=None, out=None, staging=0, threads=0, io="auto",
-         progress=None, on_module=None):
+         dequantise=False, dtype=None, swizzle=False, verify=False, verify_every=0, rules=None,
+         out=None, staging=0, threads=0, io="auto", progress=None, on_module=None):
     """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
@@ -530,6 +541,9 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
               otherwise (1: everything)
     ep        share experts out among so many of the ranks, a divisor of tp
     layout    whose names and orders parameters have: "trtllm" or "vllm"
+    dequantise  make numbers of quantised weights (FP8, NVFP4, MXFP4): BF16, or dtype's
+    dtype     what all numbers become: "bf16", "f16", "f32"; None: each keeps its type
+    swizzle   NVFP4's block scales in the layout of tensor cores
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed; verify_every=N: every Nth parameter only
     rules     a file of rules instead of the built-in ones
@@ -551,11 +565,15 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
         raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
     numbers = {"staging_bytes": _whole("staging", staging, 64),
                "threads": _whole("threads", threads, 32),
                "verify_every": _whole("verify_every", verify_every, 32),
                "tp": 0 if tp is None else _whole("tp", tp, 32, 1), "ep": _whole("ep", ep, 32, 1),
-               "rank": RANK_OF_PATH if rank is None else _whole("rank", rank, 32)}
+               "rank": RANK_OF_PATH if rank is None else _whole("rank", rank, 32),
+               "dequantise": bool(dequantise), "swizzle": bool(swizzle),
+               "dtype": _dtype_code(dtype)}
     rules = _load_rules(rules)
     try:
         done = _Call(os.fsencode(path), CLoadOptions(

@@ -191,6 +191,26 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 		<("$WLOAD" ls "$CKPT" --json | jq -r '.[].name' | LC_ALL=C sort)
 }
 
+@test "plan: what is quantised is dequantised, swizzled or cast, where it is wanted" {
+	make_tiny tiny-deepseek-fp4 "$CKPT"
+	run -0 "$WLOAD" plan "$CKPT"
+	assert_line --regexp 'mlp.experts.w3_w1_input_scale +F32 +\[\] +4  max$'
+	assert_line --regexp 'layers.0.mlp.gate_up_proj.weight_scale_2 +F32 +\[\] +4  equal$'
+	run -0 "$WLOAD" plan "$CKPT" --swizzle
+	assert_line --regexp 'mlp.experts.w3_w1_weight_scale +F8_E4M3 +\[4,768,4\] +12288  swizzle$'
+	run -0 "$WLOAD" plan "$CKPT" --dequantise --dtype f32
+	assert_line --regexp 'mlp.experts.w3_w1_weight +F32 +\[4,768,[0-9]+\] +[0-9]+  dequantise$'
+	assert_line --regexp 'e_score_correction_bias +F32 +\[4\] +16$'
+	assert_line --regexp 'norm.weight +F32 +\[[0-9]+\] +[0-9]+  cast$'
+	assert_line --regexp '^unused: .*input_scale$'
+	refute_line --regexp '^[^ ].*weight_scale_2'
+	run --separate-stderr -2 "$WLOAD" plan "$CKPT" --dtype f8
+	assert_equal "$stderr" "wload: --dtype: 'f8' is none of bf16|f16|f32"
+	make_tensors "$CKPT.odd" <<<'x.weight F8_E4M3 2,2'
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT.odd" --dequantise
+	assert_equal "$stderr" "wload: 'x.weight' can't be dequantised: it has no scale beside it"
+}
+
 # The example of wload-rules(5), from its text.
 @test "plan: the man page's rules of one's own work" {
 	sed -n '/architecture of one.s own/,/^\.Ed/p' "$WL_ROOT/loader/plan/wload-rules.5" |

@@ -10,7 +10,7 @@ import numpy
 
 
 class Own(family_reference.Model):
-    def fused(self, into, sources):
+    def fused(self, into, sources, requantise=False):
         for module, way in sources:
             self.linear(module, way)
 
@@ -87,7 +87,7 @@ class Own(family_reference.Model):
             for part in ((packed, down) if packed else names):
                 for leaf, name in self.leaves(f"{module}.{e}.{part}").items():
                     array = self.take(name)
-                    if mine and leaf in family_reference.SCALARS:
+                    if mine and (leaf in family_reference.SCALARS or array.ndim == 0):
                         self.put(name, self.dtype(name), array)
                     elif mine:
                         halves = numpy.split(array, 2) if part == packed else [array]

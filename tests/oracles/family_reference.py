@@ -13,6 +13,7 @@ import functools
 import math
 import re
 
+import merged_scales
 import numpy
 import plan_oracle
 
@@ -51,6 +52,7 @@ class Model:
         self.left = dict(tensors)  # what no module has loaded yet
         self.tensors, self.layout = dict(tensors), layout
         self.config = config.get("text_config", config)
+        self.stored = self.tensors  # as the checkpoint has them, where tensors are converted
         self.tp, self.rank, self.ep = tp, rank, ep
         # Mapping: moe_tp_size = tp // ep, moe_ep_rank = rank % ep, moe_tp_rank = rank // ep
         self.moe_tp, self.moe_rank, self.ep_rank = tp // ep, rank // ep, rank % ep
@@ -107,18 +109,26 @@ class Model:
         """A module that stays what it is."""
         for leaf, name in self.leaves(module).items():
             array = self.take(name)
-            self.put(name, self.dtype(name), array if leaf in SCALARS else way(array))
+            self.put(name, self.dtype(name), way(array) if array.ndim else array)
 
-    def fused(self, into, sources):
-        """[(module, way)] one behind the other; scalars stay with their sources."""
-        for leaf, first in self.leaves(sources[0][0]).items():
-            if leaf in SCALARS:
-                for module, _ in sources:
-                    name = f"{module}.{leaf}"
-                    self.put(name, self.dtype(name), self.take(name))
-                continue
-            self.put(f"{into}.{leaf}", self.dtype(first), numpy.concatenate(
-                [way(self.take(f"{module}.{leaf}")) for module, way in sources]))
+    def fused(self, into, sources, requantise=False):
+        """[(module, way)] one behind the other; scalars as merged_scales says, or else they stay with
+        their sources."""
+        leaves = self.leaves(sources[0][0])
+        dtypes = {leaf: self.dtype(name) for leaf, name in leaves.items()}
+        parts = [{leaf: array if array.ndim == 0 else way(array)
+                  for leaf in leaves for array in [self.take(f"{module}.{leaf}")]}
+                 for module, way in sources]
+        merged = merged_scales.fused(parts, dtypes, requantise)
+        for leaf, first in leaves.items():
+            if leaf in merged:
+                self.put(f"{into}.{leaf}", dtypes[leaf], merged[leaf])
+            elif leaf in SCALARS:
+                for (module, _), part in zip(sources, parts):
+                    self.put(f"{module}.{leaf}", dtypes[leaf], part[leaf])
+            else:
+                self.put(f"{into}.{leaf}", self.dtype(first),
+                         numpy.concatenate([p[leaf] for p in parts]))
 
     def gate_up(self, module):
         self.fused(module + ".gate_up_proj",
@@ -131,8 +141,8 @@ class Model:
             self.gate_up(module)
             return
         name = module + ".up_proj.weight"
-        block = (128 if name + "_scale_inv" in self.tensors else
-                 16 if name + "_scale" in self.tensors else 1)
+        block = (128 if name + "_scale_inv" in self.stored else
+                 16 if name + "_scale" in self.stored else 1)
         size = self.tensors[name][1].shape[0]
         if size % block:
             raise Impossible
@@ -180,7 +190,7 @@ class Model:
         nope, v, count = c["qk_nope_head_dim"], c["v_head_dim"], c["num_attention_heads"]
         into = "kv_a_proj_with_mqa" if self.layout == "trtllm" else "fused_qkv_a_proj"
         self.fused(f"{module}.{into}", [(module + ".q_a_proj", self.whole),
-                                        (module + ".kv_a_proj_with_mqa", self.whole)])
+                                        (module + ".kv_a_proj_with_mqa", self.whole)], True)
         self.linear(module + ".q_b_proj", self.heads)
         self.linear(module + ".o_proj", self.row)
         self.linear(module + ".q_proj", self.heads)  # lite: in place of q_a and q_b
@@ -233,20 +243,29 @@ class Model:
         for into, sources, dim in ((*pair, 0), ("w2", (down,), 1)):
             from_packed = packed and dim == 0
             first = f"{module}.0.{packed if from_packed else sources[0]}"
-            for leaf, example in self.leaves(first).items():
-                stack = []
-                for e in numbers:
-                    parts = (self.packed_parts(f"{module}.{e}.{packed}.{leaf}", sources, up)
+            leaves = self.leaves(first)
+            dtypes = {leaf: self.dtype(example) for leaf, example in leaves.items()}
+            every = [[{} for _ in sources] for _ in numbers]
+            for leaf in leaves:
+                for e, parts in zip(numbers, every):
+                    taken = (self.packed_parts(f"{module}.{e}.{packed}.{leaf}", sources, up)
                              if from_packed
                              else [self.take(f"{module}.{e}.{s}.{leaf}") for s in sources])
-                    if e not in mine and leaf != "input_scale":
-                        continue
-                    if leaf in SCALARS:
-                        stack.append(numpy.array(parts) if len(parts) > 1 else parts[0])
-                        continue
-                    stack.append(numpy.concatenate(
-                        [shard(p, self.moe_tp, self.moe_rank, dim) for p in parts]))
-                self.put(f"{module}.{into}_{leaf}", self.dtype(example), numpy.stack(stack))
+                    for part, array in zip(parts, taken):
+                        part[leaf] = shard(array, self.moe_tp, self.moe_rank, dim)
+            own = [i for i, e in enumerate(numbers) if e in mine]
+            merged = merged_scales.stacked(every, dtypes, own)
+            for leaf in leaves:
+                if leaf in merged:
+                    self.put(f"{module}.{into}_{leaf}", dtypes[leaf], merged[leaf])
+                    continue
+                have = every if leaf == "input_scale" else [every[i] for i in own]
+                stack = [[p[leaf] for p in parts] for parts in have]
+                if leaf in SCALARS:
+                    stack = [numpy.array(p) if len(p) > 1 else p[0] for p in stack]
+                else:
+                    stack = [numpy.concatenate(p) for p in stack]
+                self.put(f"{module}.{into}_{leaf}", dtypes[leaf], numpy.stack(stack))
 
     def packed_parts(self, name, sources, up):
         """Hunyuan's gate_and_up_proj: up is the first half."""
@@ -338,7 +357,7 @@ class Model:
         self.put(sinks, self.dtype(sinks), self.heads(self.take(sinks)))
         name += ".mlp.experts"
         share = -(-self.config["intermediate_size"] // self.moe_tp)
-        if f"{name}.down_proj_blocks" in self.tensors and self.moe_tp > 1 and share % 32:
+        if f"{name}.down_proj_blocks" in self.stored and self.moe_tp > 1 and share % 32:
             raise Impossible
         for tensor, leaf in (("_blocks", "weight"), ("_scales", "weight_scale"), ("_bias", "bias"),
                              ("", "weight")):

@@ -52,8 +52,8 @@ SHAPES = {
             "F8_E4M3", [256, 4096, 448], [256, 512, 448]),
         "model.layers.3.mlp.experts.w2_weight_scale": (
             "F8_E4M3", [256, 7168, 128], [256, 7168, 16]),
-        "model.layers.3.mlp.experts.w3_w1_weight_scale_2": ("F32", [256, 2], [256, 2]),
-        "model.layers.3.mlp.experts.w2_input_scale": ("F32", [256], [256]),
+        "model.layers.3.mlp.experts.w3_w1_weight_scale_2": ("F32", [256], [256]),
+        "model.layers.3.mlp.experts.w2_input_scale": ("F32", [], []),
         "model.layers.61.mlp.experts.w3_w1_weight": (
             "BF16", [256, 4096, 7168], [256, 512, 7168]),
         "model.layers.0.self_attn.kv_a_proj_with_mqa.weight": (
@@ -144,6 +144,13 @@ def moved(p):
     return sum(math.prod(s["size"]) for s in p["steps"]) * WIDTHS[p["dtype"]]
 
 
+def merged(p):
+    """Of how many values each of a parameter's is made."""
+    kinds = {(s["kind"], s["reduce"]) for s in p.get("steps", ())
+             if s["kind"] in ("max", "equal")}
+    return kinds.pop()[1] if len(kinds) == 1 else 1
+
+
 def check_parameters(plan_, sizes):
     """Sources tile their parameters, or staging areas but for gaps of 15 bytes, and stay in their
     tensors; steps make all. Gives what is wrong, or None."""
@@ -157,7 +164,7 @@ def check_parameters(plan_, sizes):
                 return f"'{p['name']}' of '{s['tensor']}'"
             at = s["dst_offset"] + s["bytes"]
             have += s["bytes"]
-        if have != p["bytes"] or ("steps" in p and moved(p) != have):
+        if have != p["bytes"] * merged(p) or ("steps" in p and moved(p) != p["bytes"]):
             return f"'{p['name']}' has {p['bytes']} bytes, its sources {have}"
     if sum(p["bytes"] for p in plan_["parameters"]) != plan_["bytes"]:
         return "the sum of bytes"

@@ -4,7 +4,7 @@
 
 usage: plans_agree.py [FAMILY…]    (of scripts/make-checkpoint --list)
 
-As families_agree.py, but that the plan is carried out by plan_made.py and no byte by wload: what is
+As families_agree.py, but that the plan is carried out by plan_steps.py and no byte by wload: what is
 wrong here is a plan, what is wrong there alone the loading. And plans of the checkpoint's own names,
 against family_own.py."""
 
@@ -17,7 +17,7 @@ import tempfile
 
 try:
     import family_ranks
-    import plan_made
+    import plan_steps
 except ImportError as e:
     print(f"1..0 # SKIP {e}")
     sys.exit(77)
@@ -45,7 +45,7 @@ def check(folder, tensors, config, names, layout, tp, rank, ep):
     if done.returncode or done.stderr:
         return done.stderr or f"exit {done.returncode}"
     plan = json.loads(done.stdout)
-    return plan["note"] or family_reference.difference(want, plan_made.parameters(plan, folder))
+    return plan["note"] or family_reference.difference(want, plan_steps.parameters(plan, folder))
 
 
 def check_ways(folder, config, has_experts):

@@ -39,6 +39,9 @@ static void print_load(void)
 	FIELD(struct wload_load_options, rank);
 	FIELD(struct wload_load_options, ep);
 	FIELD(struct wload_load_options, layout);
+	FIELD(struct wload_load_options, dequantise);
+	FIELD(struct wload_load_options, swizzle);
+	FIELD(struct wload_load_options, dtype);
 	FIELD(struct wload_load_options, apart);
 	FIELD(struct wload_load_options, module_done);
 	FIELD(struct wload_load_options, module_ctx);

@@ -6,8 +6,9 @@
  * NAME@FIRST+BYTES, and *PIECES/STRIDE where it has several. Behind it a line a step,
  *
  *   : TRANSFORM IN>OUT [SIZE,…] STRIDES IN>STRIDES OUT
+ *   … scale AT/BLOCKS/STRIDES, AT scale_2, max of N [at AT]
  *
- * of the dimensions that are larger than 1. */
+ * of the dimensions that are larger than 1; the latter where its kind has them. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,28 @@ static inline void step_list(FILE *out, const struct wload_step *s, const uint64
 	}
 }
 
+static inline void step_scales_text(FILE *out, const struct wload_step *s)
+{
+	bool nvfp4 = s->kind == WLOAD_STEP_DEQUANTISE_NVFP4 ||
+		     s->kind == WLOAD_STEP_REQUANTISE_NVFP4_WEIGHT ||
+		     s->kind == WLOAD_STEP_REQUANTISE_NVFP4_SCALE;
+
+	if (s->kind != WLOAD_STEP_MOVE && s->kind != WLOAD_STEP_CAST && s->kind != WLOAD_STEP_MAX &&
+	    s->kind != WLOAD_STEP_EQUAL) {
+		fprintf(out, " scale %ju/", (uintmax_t)s->scale);
+		step_list(out, s, s->block);
+		putc('/', out);
+		step_list(out, s, s->scale_stride);
+	}
+	if (nvfp4)
+		fprintf(out, ", %ju", (uintmax_t)s->scale_2);
+	if (s->kind == WLOAD_STEP_MAX || s->kind == WLOAD_STEP_EQUAL)
+		fprintf(out, " of %ju", (uintmax_t)s->reduce);
+	else if (s->reduce)
+		fprintf(out, ", max of %ju at %ju", (uintmax_t)s->reduce,
+			(uintmax_t)(nvfp4 ? s->all_scale_2 : s->scale_2));
+}
+
 static inline void step_text(FILE *out, const struct wload_step *s)
 {
 	fprintf(out, " : %s %ju>%ju [", s->name, (uintmax_t)s->in, (uintmax_t)s->out);
@@ -34,6 +57,7 @@ static inline void step_text(FILE *out, const struct wload_step *s)
 	step_list(out, s, s->in_stride);
 	putc('>', out);
 	step_list(out, s, s->out_stride);
+	step_scales_text(out, s);
 	putc('\n', out);
 }
 

@@ -239,13 +239,21 @@ static const struct row scales[] = {
 	 "m.g.weight U8 [384,1]\nm.u.weight U8 [384,1]\n"
 	 "m.g.weight_scale_inv F32 [3,1]\nm.u.weight_scale_inv F32 [3,1]\n",
 	 2, 0, 0, WLOAD_LAYOUT_TRTLLM, "192 of its weight from 0 are no whole ones", EINVAL, NULL},
-	{"scalars stay with their sources", RULES(SCALED), NULL,
+	{"scalars of a way that is not known stay with their sources", RULES(SCALED), NULL,
+	 "m.g.weight I8 [2,1]\nm.u.weight I8 [2,1]\nm.g.weight_scale F32 []\n"
+	 "m.u.weight_scale F32 []\n",
+	 2, 0, 0, WLOAD_LAYOUT_TRTLLM,
+	 "m.gu.weight I8 [2,1] = m.g.weight@0+1 + m.u.weight@0+1\n"
+	 "m.g.weight_scale F32 [] = m.g.weight_scale@0+4\n"
+	 "m.u.weight_scale F32 [] = m.u.weight_scale@0+4\n",
+	 0, NULL},
+	{"scalars of NVFP4 are one", RULES(SCALED), NULL,
 	 "m.g.weight U8 [2,1]\nm.u.weight U8 [2,1]\nm.g.weight_scale_2 F32 []\n"
 	 "m.u.weight_scale_2 F32 []\n",
 	 2, 0, 0, WLOAD_LAYOUT_TRTLLM,
 	 "m.gu.weight U8 [2,1] = m.g.weight@0+1 + m.u.weight@0+1\n"
-	 "m.g.weight_scale_2 F32 [] = m.g.weight_scale_2@0+4\n"
-	 "m.u.weight_scale_2 F32 [] = m.u.weight_scale_2@0+4\n",
+	 "m.gu.weight_scale_2 F32 [] = m.g.weight_scale_2@0+4 + m.u.weight_scale_2@0+4\n"
+	 " : equal 0>0 [] > of 2\n",
 	 0, NULL},
 };
 
