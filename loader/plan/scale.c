@@ -43,7 +43,7 @@ int scale_weight(const struct draft *draft, uint32_t part, uint32_t *ret_weight,
 
 bool scale_block(uint64_t weight, uint64_t scale, uint64_t *ret_block)
 {
-	if (scale == 0)
+	if (scale == 0 || weight == 0) /* a block of no elements is none */
 		return false;
 	if (weight == scale)
 		*ret_block = 1;
