@@ -168,7 +168,7 @@ def by_plan(folder, arguments):
 def by_load(folder, arguments):
     out = tempfile.mkdtemp(dir=os.path.dirname(folder))
     os.rmdir(out)
-    done = run("load", folder, "--device", "host", "--quiet", "--out", out, *arguments)
+    done = run("load", folder, "--device", family_ranks.DEVICE, "--quiet", "--out", out, *arguments)
     if done.returncode or done.stderr:
         return done.stderr.strip() or f"exit {done.returncode}", None
     made = family_reference.read(out)

@@ -11,11 +11,12 @@ import family_reference
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WLOAD = os.path.join(ROOT, "build", os.environ.get("BUILD", "release"), "wload")
+DEVICE = os.environ.get("WLOAD_DEVICE", "host")  # "cuda": what a GPU holds is compared
 RANKS = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2, 3), 8: (0, 3, 7)}
 
 
 def load(folder, out, layout, tp, rank, ep, *more):
-    return subprocess.run([WLOAD, "load", folder, "--device", "host", "--quiet", "--verify",
+    return subprocess.run([WLOAD, "load", folder, "--device", DEVICE, "--quiet", "--verify",
                            "--out", out, "--tp", str(tp), "--rank", str(rank), "--ep", str(ep),
                            "--layout", layout, *more], capture_output=True, text=True, check=False)
 
