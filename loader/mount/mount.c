@@ -500,7 +500,7 @@ int wload_mount_layers(struct wload_mount *mount, char **ret_json, struct wload_
 static int count_ranks(struct wload_mount *mount, uint32_t *ret_ranks, struct wload_error *err)
 {
 	char *json CLEANUP_FREE = NULL;
-	struct ranks ranks = {0};
+	struct ranks ranks CLEANUP(ranks_free) = {0};
 	int r = wload_mount_stats(mount, &json, err);
 
 	if (r == 0)

@@ -5,8 +5,9 @@
 Every value of each small format, and F32 of all kinds rounded to each: random bits, numbers beside
 every value that there is and halfway between two, the limits, NaN. The float formats are the ones
 that torch has too. Where theirs overflow ours saturate (F8_E4M3); NaN is one NaN with us.
-usage: floats_agree.py FLOATS   (build/release/tests/floats)"""
+usage: floats_agree.py [FLOATS]   (build/$BUILD/tests/floats)"""
 
+import os
 import subprocess
 import sys
 
@@ -91,7 +92,9 @@ def write_agrees(program, name):
 
 
 def main():
-    program = sys.argv[1]
+    program = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
+        os.path.dirname(os.path.abspath(__file__)), "..", "..", "build",
+        os.environ.get("BUILD", "release"), "tests", "floats")
     checks = [(f"read {name}", read_agrees, name) for name in FORMATS]
     checks += [(f"round to {name}", write_agrees, name) for name in NAN]
     failed = 0
