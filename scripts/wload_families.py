@@ -298,7 +298,7 @@ def deepseek(c, how="fp8", among=experts):
 def mixtral_fused(c):
     def layer(name, _):
         yield from grouped_attention(name + ".self_attn", c)
-        name += ".block_sparse_moe"
+        name += ".mlp"  # as transformers 5 calls what it holds fused
         yield name + ".gate.weight", "BF16", (c["num_local_experts"], c["hidden_size"])
         yield from fused_experts(name, {**c, "moe_intermediate_size": c["intermediate_size"]},
                                  c["num_local_experts"])

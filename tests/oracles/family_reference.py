@@ -293,7 +293,8 @@ class Model:
 
     def mixtral_layer(self, name):
         self.attention(name + ".self_attn")
-        self.experts(name + ".block_sparse_moe.experts", ("w1", "w2", "w3"))
+        module = "mlp" if f"{name}.mlp.gate.weight" in self.tensors else "block_sparse_moe"
+        self.experts(f"{name}.{module}.experts", ("w1", "w2", "w3"))
 
     def glm4_moe_layer(self, name):
         self.attention(name + ".self_attn")
