@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Checks a fused checkpoint, as `wload --out` writes it, against the one that it was made from.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The Python module with torch: what wload.load() gives is what safetensors and torch.cat give.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Readers of fused/ and of ranks' checkpoints, while others remove, consume and restore.
 
