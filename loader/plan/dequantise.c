@@ -51,6 +51,8 @@ static int find_value(const struct quantised *w, const struct wload_param *value
 	uint64_t count = staging_elements(values), value = 0;
 	uint32_t expert, part, parts = laid->join ? laid->join->parts : 1;
 
+	if (count == 0)
+		return fail(w, err, "the values that scale it are none");
 	if (count > 1) {
 		bool known = staging_place(laid, boxes, index, &expert, &part);
 

@@ -37,35 +37,52 @@ static const struct scheme schemes[] = {
 	  {"input_scale", WLOAD_STEP_MAX, WLOAD_STEP_MAX, WLOAD_STEP_MAX, true}}},
 };
 
-bool scheme_scalar(const struct draft *draft, uint32_t part)
+/* The parts of a leaf, or NULL. */
+static const uint32_t *parts_of(const struct group *g, const char *leaf)
 {
-	struct wload_tensor t = draft_part(draft, part);
-
-	return (t.dtype == WLOAD_DTYPE_F32 || t.dtype == WLOAD_DTYPE_BF16) &&
-	       (t.rank == 0 || (t.rank == 1 && t.shape[0] == 1));
+	for (size_t i = 0; i < g->rule->leaves.count; i++)
+		if (!strcmp(g->rule->leaves.items[i], leaf))
+			return group_leaf(g, i);
+	return NULL;
 }
 
 /* The first part of a leaf, or GROUP_NONE. */
 static uint32_t first_part(const struct group *g, const char *leaf)
 {
-	for (size_t i = 0; i < g->rule->leaves.count; i++)
-		if (!strcmp(g->rule->leaves.items[i], leaf))
-			return group_leaf(g, i)[0];
-	return GROUP_NONE;
+	const uint32_t *parts = parts_of(g, leaf);
+
+	return parts ? parts[0] : GROUP_NONE;
+}
+
+/* Whether each part of a leaf is one value that may be merged with the others. */
+static bool one_each(const struct draft *draft, const struct group *g, const uint32_t *parts)
+{
+	for (size_t i = 0; i < (size_t)g->experts * g->from; i++) {
+		struct wload_tensor t;
+
+		if (parts[i] == GROUP_NONE)
+			return false;
+		t = draft_part(draft, parts[i]);
+		if ((t.dtype != WLOAD_DTYPE_F32 && t.dtype != WLOAD_DTYPE_BF16) || t.rank > 1 ||
+		    (t.rank == 1 && t.shape[0] != 1))
+			return false;
+	}
+	return true;
 }
 
 const struct scheme *scheme_of(const struct draft *draft, const struct group *group)
 {
-	uint32_t weight = first_part(group, "weight"), told;
+	uint32_t weight = first_part(group, "weight");
 
 	for (size_t i = 0; weight != GROUP_NONE && i < sizeof(schemes) / sizeof(*schemes); i++) {
+		const uint32_t *told = parts_of(group, schemes[i].told_by);
+
 		if (draft_part(draft, weight).dtype != schemes[i].weight)
 			continue;
-		told = first_part(group, schemes[i].told_by);
 		/* what the weights are made anew by has to be F32 */
-		if (told != GROUP_NONE && scheme_scalar(draft, told) &&
+		if (told && one_each(draft, group, told) &&
 		    (schemes[i].weight != WLOAD_DTYPE_F8_E4M3 ||
-		     draft_part(draft, told).dtype == WLOAD_DTYPE_F32))
+		     draft_part(draft, told[0]).dtype == WLOAD_DTYPE_F32))
 			return &schemes[i];
 	}
 	return NULL;
@@ -112,7 +129,7 @@ struct scheme_way scheme_way(const struct scheme *scheme, const struct draft *dr
 				   : scheme->leaves[i].fused;
 	}
 	if ((way.kind == WLOAD_STEP_MAX || way.kind == WLOAD_STEP_EQUAL) &&
-	    !scheme_scalar(draft, group_leaf(group, leaf)[0]))
+	    !one_each(draft, group, group_leaf(group, leaf)))
 		way = (struct scheme_way){.kind = WLOAD_STEP_MOVE};
 	if (group->from == 1 && !way.over_all) /* each is what it becomes */
 		way.kind = WLOAD_STEP_MOVE;

@@ -22,7 +22,4 @@ const struct scheme *scheme_of(const struct draft *draft, const struct group *gr
 struct scheme_way scheme_way(const struct scheme *scheme, const struct draft *draft,
 			     const struct group *group, size_t leaf);
 
-/* Whether a part holds one value that may be merged with others. */
-bool scheme_scalar(const struct draft *draft, uint32_t part);
-
 #endif

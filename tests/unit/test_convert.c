@@ -114,6 +114,32 @@ static const struct conversion merged[] = {
 	 "e.w2_weight_scale F32 [1] = e.0.d.weight_scale@0+4\n",
 	 0,
 	 0},
+	{"a rule that says so, and values that are several, or none: parts follow each other",
+	 "m.a.weight U8 [4,8]\nm.a.weight_scale F8_E4M3 [4,1]\nm.a.weight_scale_2 F32 [2]\n"
+	 "m.b.weight U8 [4,8]\nm.b.weight_scale F8_E4M3 [4,1]\nm.b.weight_scale_2 F32 [0]\n",
+	 {0},
+	 "m.ab.weight U8 [8,8] = m.a.weight@0+32 + m.b.weight@0+32\n"
+	 "m.ab.weight_scale F8_E4M3 [8,1] = m.a.weight_scale@0+4 + m.b.weight_scale@0+4\n"
+	 "m.ab.weight_scale_2 F32 [2] = m.a.weight_scale_2@0+8 + m.b.weight_scale_2@0+0\n",
+	 0,
+	 0},
+	{"a rule that says so, and the first value alone is one",
+	 "m.a.weight U8 [4,8]\nm.a.weight_scale F8_E4M3 [4,1]\nm.a.weight_scale_2 F32 [1]\n"
+	 "m.b.weight U8 [4,8]\nm.b.weight_scale F8_E4M3 [4,1]\nm.b.weight_scale_2 F32 [0]\n",
+	 {0},
+	 "m.ab.weight U8 [8,8] = m.a.weight@0+32 + m.b.weight@0+32\n"
+	 "m.ab.weight_scale F8_E4M3 [8,1] = m.a.weight_scale@0+4 + m.b.weight_scale@0+4\n"
+	 "m.ab.weight_scale_2 F32 [1] = m.a.weight_scale_2@0+4 + m.b.weight_scale_2@0+0\n",
+	 0,
+	 0},
+	{"FP8 of one value, and of one for each row",
+	 "m.g.weight F8_E4M3 [1,4]\nm.g.weight_scale F32 [1]\n"
+	 "m.u.weight F8_E4M3 [3,4]\nm.u.weight_scale F32 [3]\n",
+	 {0},
+	 "m.gu.weight F8_E4M3 [4,4] = m.g.weight@0+4 + m.u.weight@0+12\n"
+	 "m.gu.weight_scale F32 [4] = m.g.weight_scale@0+4 + m.u.weight_scale@0+12\n",
+	 0,
+	 0},
 	{"values that can't be made anew by stay",
 	 "m.g.weight F8_E4M3 [2,4]\n"
 	 "m.u.weight F8_E4M3 [2,4]\nm.g.weight_scale BF16 []\nm.u.weight_scale BF16 []\n",
@@ -215,6 +241,25 @@ static const struct conversion dequantised[] = {
 	 "x.weight_scale_2 BF16 []\n",
 	 {.dequantise = true},
 	 "'x.weight' can't be dequantised: 'x.weight_scale_2' is BF16, not F32",
+	 EOPNOTSUPP,
+	 0},
+	{"a scale of scales that is no value",
+	 "x.weight U8 [2,8]\nx.weight_scale F8_E4M3 [2,1]\nx.weight_scale_2 F32 [0]\n",
+	 {.dequantise = true},
+	 "'x.weight' can't be dequantised: the values that scale it are none",
+	 EOPNOTSUPP,
+	 0},
+	{"experts whose scales of scales are no values",
+	 "e.0.d.weight U8 [2,8]\ne.0.d.weight_scale F8_E4M3 [2,1]\n"
+	 "e.0.d.weight_scale_2 F32 [0]\n",
+	 {.dequantise = true},
+	 "'e.w2_weight' can't be dequantised: the values that scale it are none",
+	 EOPNOTSUPP,
+	 0},
+	{"scales of blocks that are none",
+	 "x.weight F8_E4M3 [2,8]\nx.weight_scale F32 [0]\n",
+	 {.dequantise = true},
+	 "the sizes do not tell which scale is of which block",
 	 EOPNOTSUPP,
 	 0},
 	{"sizes that tell no blocks",
