@@ -41,6 +41,8 @@ struct driver {
 	CUresult (*retain)(CUcontext *context, CUdevice device);
 	CUresult (*push)(CUcontext context);
 	CUresult (*pop)(CUcontext *context);
+	CUresult (*error_string)(CUresult error, const char **text);
+	CUresult (*error_name)(CUresult error, const char **name);
 };
 
 static const struct {
@@ -55,6 +57,8 @@ static const struct {
 	{"cuDevicePrimaryCtxRetain", offsetof(struct driver, retain)},
 	{"cuCtxPushCurrent_v2", offsetof(struct driver, push)},
 	{"cuCtxPopCurrent_v2", offsetof(struct driver, pop)},
+	{"cuGetErrorString", offsetof(struct driver, error_string)},
+	{"cuGetErrorName", offsetof(struct driver, error_name)},
 };
 
 struct cuda_device {
@@ -93,12 +97,19 @@ static int driver_errno(CUresult e)
 	}
 }
 
-static int driver_result(CUresult e, const char *call, int ordinal, struct wload_error *err)
+static int driver_result(const struct driver *driver, CUresult e, const char *call, int ordinal,
+			 struct wload_error *err)
 {
+	const char *text, *name;
+
 	if (e == CUDA_SUCCESS)
 		return 0;
-	return wload_fail(err, driver_errno(e), "device 'cuda:%d': %s says error %d%s", ordinal,
-			  call, (int)e, e == CUDA_ERROR_NO_DEVICE ? " (no GPU)" : "");
+	if (driver->error_string(e, &text) != CUDA_SUCCESS ||
+	    driver->error_name(e, &name) != CUDA_SUCCESS)
+		return wload_fail(err, driver_errno(e), "device 'cuda:%d': %s: unknown error %d",
+				  ordinal, call, (int)e);
+	return wload_fail(err, driver_errno(e), "device 'cuda:%d': %s: %s (%s)", ordinal, call,
+			  text, name);
 }
 
 static void cuda_leave(struct cuda_device **device)
@@ -154,25 +165,26 @@ static void find_cpus(struct cuda_device *cuda, CUdevice device)
 /* Finds the device and retains its primary context. */
 static int context_open(struct cuda_device *cuda, int ordinal, struct wload_error *err)
 {
+	const struct driver *driver = &cuda->driver;
 	char name[128] = "";
 	CUdevice device;
 	int count, r;
 
-	r = driver_result(cuda->driver.init(0), "cuInit", ordinal, err);
+	r = driver_result(driver, driver->init(0), "cuInit", ordinal, err);
 	if (r < 0)
 		return r;
-	r = driver_result(cuda->driver.count(&count), "cuDeviceGetCount", ordinal, err);
+	r = driver_result(driver, driver->count(&count), "cuDeviceGetCount", ordinal, err);
 	if (r < 0)
 		return r;
 	if (ordinal >= count)
 		return wload_fail(err, ENODEV, "device 'cuda:%d': there are %d", ordinal, count);
-	r = driver_result(cuda->driver.device(&device, ordinal), "cuDeviceGet", ordinal, err);
+	r = driver_result(driver, driver->device(&device, ordinal), "cuDeviceGet", ordinal, err);
 	if (r < 0)
 		return r;
-	(void)cuda->driver.name(name, sizeof(name), device);
+	(void)driver->name(name, sizeof(name), device);
 	(void)snprintf(cuda->base.label, sizeof(cuda->base.label), "cuda:%d (%s)", ordinal, name);
 	find_cpus(cuda, device);
-	return driver_result(cuda->driver.retain(&cuda->context, device),
+	return driver_result(driver, driver->retain(&cuda->context, device),
 			     "cuDevicePrimaryCtxRetain", ordinal, err);
 }
 

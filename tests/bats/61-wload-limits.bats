@@ -306,3 +306,38 @@ drop_cache() { dd of="$CKPT/model.safetensors" oflag=nocache conv=notrunc,fdatas
 	assert_equal "$(stats_field consumed_tensors)" 0
 	wl_umount "$MNT"
 }
+
+# ---- devices ---------------------------------------------------------------------------------
+
+# driver_failing_with CODE: a driver with one GPU, whose context can't be had, in $DRIVER.
+driver_failing_with() {
+	DRIVER=$BATS_TEST_TMPDIR/driver-$1
+	mkdir "$DRIVER"
+	cc -shared -fPIC -DCODE="$1" -o "$DRIVER/libcuda.so.1" -x c - <<-'END'
+		#include <string.h>
+		int cuInit(unsigned f) { (void)f; return 0; }
+		int cuDeviceGetCount(int *n) { *n = 1; return 0; }
+		int cuDeviceGet(int *d, int n) { *d = n; return 0; }
+		int cuDeviceGetName(char *s, int n, int d) { (void)d; return strncpy(s, "X", n), 0; }
+		int cuDeviceGetPCIBusId(char *s, int n, int d) { (void)s, (void)n, (void)d; return 1; }
+		int cuDevicePrimaryCtxRetain(void **c, int d) { (void)c, (void)d; return CODE; }
+		int cuCtxPushCurrent_v2(void *c) { (void)c; return 1; }
+		int cuCtxPopCurrent_v2(void **c) { (void)c; return 1; }
+		int cuGetErrorString(int e, const char **s) { *s = "out of memory"; return e != 2; }
+		int cuGetErrorName(int e, const char **s) { *s = "CUDA_ERROR_OUT_OF_MEMORY"; return e != 2; }
+	END
+}
+
+@test "load: what a driver refuses is told in its words, or by its number" {
+	mount_tiny
+	driver_failing_with 2
+	LD_LIBRARY_PATH=$DRIVER run --separate-stderr -1 "$WLOAD" "$MNT" --quiet --device cuda
+	[[ $stderr != *"this build has no CUDA"* ]] || skip "a build without CUDA"
+	assert_equal "$stderr" "wload: device 'cuda:0': cuDevicePrimaryCtxRetain: out of memory \
+(CUDA_ERROR_OUT_OF_MEMORY)"
+	driver_failing_with 4711
+	LD_LIBRARY_PATH=$DRIVER run --separate-stderr -1 "$WLOAD" "$MNT" --quiet --device cuda
+	assert_equal "$stderr" "wload: device 'cuda:0': cuDevicePrimaryCtxRetain: unknown error 4711"
+	assert_equal "$(stats_field consumed_tensors)" 0
+	wl_umount "$MNT"
+}
