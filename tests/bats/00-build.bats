@@ -39,6 +39,18 @@ pretend_libfuse() {
 	assert_output --partial 'is needed, and false finds none'
 }
 
+probe_groff() { command -v groff >/dev/null; }
+
+@test "man pages: every quote ends before the next one begins, as man(1) shows them" {
+	local page shown opens=$'\u2018' closes=$'\u2019'
+	require groff
+	while read -r page; do
+		shown=$(groff -mdoc -Tutf8 -P-cbou "$page" | tr -s '\n ' ' ')
+		assert_regex "$shown" ' NAME '
+		run -1 grep -oE "${opens}[^${closes}]*${opens}|${closes}${closes}" <<<"$shown"
+	done < <(find "$WL_ROOT/fs" "$WL_ROOT/loader" -name '*.[1-8]')
+}
+
 @test "make-checkpoint: DeepSeek-R1-FP4 has its tensors and bytes" {
 	run -0 "$MAKE_CHECKPOINT" --list
 	assert_line --regexp '^deepseek-r1-fp4 .* 180364 tensors +423605060024 bytes$'
