@@ -200,6 +200,14 @@ def _to_name(raw):
     return raw.replace(b"\xc0\x80", b"\0").decode("utf-8")
 
 
+def _path_bytes(path):
+    """A path, or a device, for C, which would take what is before a zero byte for all of it."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"{path!r} has a zero byte")
+    return encoded
+
+
 def _from_name(name):
     return name.encode("utf-8").replace(b"\0", b"\xc0\x80")
 
@@ -508,7 +516,7 @@ class _Call:
 def _load_rules(path):
     rules, err = ctypes.c_void_p(), CError()
     if path is not None:
-        _check(_lib.wload_rules_load(os.fsencode(path), ctypes.byref(rules), ctypes.byref(err)),
+        _check(_lib.wload_rules_load(_path_bytes(path), ctypes.byref(rules), ctypes.byref(err)),
                err)
     return rules
 
@@ -576,9 +584,9 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
                "dtype": _dtype_code(dtype)}
     rules = _load_rules(rules)
     try:
-        done = _Call(os.fsencode(path), CLoadOptions(
-            device=device.encode(), keep=not consume, verify=verify,
-            out_dir=None if out is None else os.fsencode(out), rules=rules,
+        done = _Call(_path_bytes(path), CLoadOptions(
+            device=_path_bytes(device), keep=not consume, verify=verify,
+            out_dir=None if out is None else _path_bytes(out), rules=rules,
             io=IO.index(io), layout=LAYOUTS.index(layout), **numbers), progress, on_module, make)()
     finally:
         _lib.wload_rules_free(rules)
@@ -595,7 +603,7 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
 class _Mount:
     def __init__(self, path):
         self._pointer, err = ctypes.c_void_p(), CError()
-        _check(_lib.wload_mount_open(os.fsencode(path), ctypes.byref(self._pointer),
+        _check(_lib.wload_mount_open(_path_bytes(path), ctypes.byref(self._pointer),
                                      ctypes.byref(err)), err)
 
     def __enter__(self):

@@ -306,6 +306,12 @@ def check_failures(folder, empty):
     raises(ImportError, lambda: wload.load(folder, device="cuda"), "cuda without torch")
     raises(wload.Error, lambda: wload.load(folder, device="host", rules="/nonexistent"),
            "rules that are not there", 2)
+    for what, arguments in {"path": {"path": folder + "\0x"}, "device": {"device": "host\0x"},
+                            "out": {"out": folder + ".out\0x"},
+                            "rules": {"rules": "/dev/null\0x"}}.items():
+        raises(ValueError, lambda a=arguments: wload.load(
+            **{"path": folder, "device": "host", **a}), f"a zero byte in {what}")
+    raises(ValueError, lambda: wload.mark_consumed(folder + "\0x", "model"), "and of a mount")
     raises(wload.Error, lambda: wload.mark_consumed(folder, "model"), "not a mount", 19)
     raises(wload.Error, lambda: wload.restore(folder), "not a mount either", 19)
     ok(not wload.load(folder, device="null"), "null gives no arrays")
