@@ -38,6 +38,7 @@ int module_calls_arrived(struct module_calls *calls, uint32_t param, void *base,
 	const struct modules *modules = &calls->modules;
 	struct wload_module done;
 	uint32_t module;
+	int r;
 
 	if (calls->load->device->ops->keeps)
 		calls->load->params[param].device_ptr = base;
@@ -52,7 +53,10 @@ int module_calls_arrived(struct module_calls *calls, uint32_t param, void *base,
 	calls->name[modules_name_len(calls->load->params[param].name)] = '\0';
 	*ret_params = done.params;
 	*ret_count = done.count;
-	return calls->options->module_done(calls->options->module_ctx, calls->load, &done, err);
+	r = calls->options->module_done(calls->options->module_ctx, calls->load, &done, err);
+	return r > 0 ? wload_fail(err, EINVAL, "module_done of '%s' returned %d, above 0",
+				  calls->name, r)
+		     : r;
 }
 
 void module_calls_forget(struct module_calls *calls, uint32_t param)

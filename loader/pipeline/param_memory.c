@@ -431,6 +431,8 @@ void param_memory_unstage_all(struct param_memory *memory)
 {
 	for (uint32_t p = 0; memory->staged && memory->stagings && p < memory->count; p++)
 		param_memory_unstage(memory, p);
+	for (uint32_t p = 0; memory->there && memory->bases && p < memory->count; p++)
+		param_memory_release(memory, p);
 }
 
 void param_memory_close(struct param_memory *memory)
@@ -438,10 +440,8 @@ void param_memory_close(struct param_memory *memory)
 	if (!memory->device)
 		return;
 	param_memory_unstage_all(memory);
-	for (uint32_t p = 0; memory->there && memory->bases && p < memory->count; p++) {
-		param_memory_release(memory, p);
+	for (uint32_t p = 0; memory->there && memory->bases && p < memory->count; p++)
 		param_memory_drop(memory, p);
-	}
 	free_arenas(memory);
 	free(memory->arenas);
 	free(memory->bases);

@@ -127,7 +127,8 @@ int param_memory_own(struct param_memory *memory, uint32_t param, void **ret_bas
 /* Frees a staging area: the steps were run. */
 void param_memory_unstage(struct param_memory *memory, uint32_t param);
 
-/* Frees all staging areas, of a load that failed midway: while there is a plan. */
+/* Frees all staging areas, and what would have been released, of a load that failed midway: while
+ * there is a plan. */
 void param_memory_unstage_all(struct param_memory *memory);
 
 /* Bytes of a parameter were placed: frees what is complete and may go. Before they are counted:

@@ -122,6 +122,32 @@ static void check_refusal(struct tap *tap, const struct llama *llama)
 		engine.tensor->deleter(engine.tensor);
 }
 
+static int return_seven(void *ctx, struct wload_load *load, const struct wload_module *module,
+			struct wload_error *err)
+{
+	(void)load;
+	(void)module;
+	(void)err;
+	return ++*(unsigned int *)ctx == 3 ? 7 : 0;
+}
+
+/* No load that ended midway is one that went well. */
+static void check_above_0(struct tap *tap, const struct llama *llama, bool release)
+{
+	unsigned int calls = 0;
+	struct wload_load_options options = {.device = "host",
+					     .release = release,
+					     .module_done = return_seven,
+					     .module_ctx = &calls};
+	struct wload_load *load = NULL;
+	struct wload_error err = {0};
+	int r = wload_load(llama->folder, &options, &load, &err);
+
+	ok(tap, r == -EINVAL && !load && strstr(err.text, "returned 7, above 0"),
+	   "modules: above 0, release %d: %d %s", release, r, err.text);
+	wload_load_unref(load);
+}
+
 static void check_take(struct tap *tap, const struct llama *llama, bool apart)
 {
 	struct wload_load_options options = {.device = "host", .apart = apart};
@@ -177,6 +203,8 @@ int main(void)
 	}
 	check_calls(&tap, &llama);
 	check_refusal(&tap, &llama);
+	check_above_0(&tap, &llama, false);
+	check_above_0(&tap, &llama, true);
 	check_take(&tap, &llama, false);
 	check_take(&tap, &llama, true);
 	check_nothing_to_take(&tap, &llama);
