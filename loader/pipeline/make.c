@@ -24,7 +24,7 @@ static int run_steps(struct run *run, struct device_queue *queue, uint32_t index
 int make_param(struct run *run, struct device_queue *queue, uint32_t index, struct wload_error *err)
 {
 	uint64_t bytes = wload_plan_param(run->plan, index)->staged_bytes;
-	bool one = run->memory->release != PARAM_KEPT;
+	bool one = param_releases(run->memory->release);
 	int r = 0;
 
 	run_make_begin(run, bytes);

@@ -49,7 +49,7 @@ static uint64_t live_bytes(const struct wload_plan *plan, enum param_release rel
 {
 	if (is_staged(plan, param))
 		return aligned(wload_plan_param(plan, param)->staged_bytes);
-	return release == PARAM_KEPT ? 0 : own_bytes(plan, release, param);
+	return param_releases(release) ? own_bytes(plan, release, param) : 0;
 }
 
 /* The largest of all, or of those that have steps. */
@@ -179,15 +179,15 @@ int param_memory_live(const struct wload_plan *plan, const struct reads *reads, 
 	struct live live = {.plan = plan, .release = release, .last = last, .there = there};
 	uint64_t all = sum_bytes(plan, release, true), sum, more;
 
-	if (release == PARAM_KEPT && !any_staged(plan)) {
+	if (!param_releases(release) && !any_staged(plan)) {
 		*ret_bytes = all;
 		return 0;
 	}
 	if (!last || !there || live_walk(&live, reads, ahead) < 0)
 		return wload_fail(err, ENOMEM, "no memory to follow %zu parameters", n);
-	more = release == PARAM_KEPT
-		       ? param_memory_all(plan)
-		       : largest_param(plan, release, false) + largest_param(plan, release, true);
+	more = param_releases(release)
+		       ? largest_param(plan, release, false) + largest_param(plan, release, true)
+		       : param_memory_all(plan);
 	if (!checked_add(live.most, backlog_bytes, &sum) || !checked_add(sum, more, &sum) ||
 	    sum > all)
 		sum = all;

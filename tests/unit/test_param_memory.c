@@ -47,12 +47,15 @@ static const struct live_row {
 	const char *name;
 	size_t ahead;
 	uint64_t backlog, want; /* parameters */
+	enum param_release release;
 } live_rows[] = {
-	{"one at a time, and the finisher's", 0, 0, 2},
-	{"one batch behind its place", 1, 0, 3},
-	{"what waits for the finisher", 0, 512, 4},
-	{"never more than all", 1000, 0, 8},
-	{"never more than all, of any backlog", 0, UINT64_MAX, 8},
+	{"one at a time, and the finisher's", 0, 0, 2, PARAM_WHOLE},
+	{"one batch behind its place", 1, 0, 3, PARAM_WHOLE},
+	{"what waits for the finisher", 0, 512, 4, PARAM_WHOLE},
+	{"never more than all", 1000, 0, 8, PARAM_WHOLE},
+	{"never more than all, of any backlog", 0, UINT64_MAX, 8, PARAM_WHOLE},
+	{"kept: all", 0, 0, 8, PARAM_KEPT},
+	{"kept apart: all", 0, 0, 8, PARAM_APART},
 };
 
 static const struct sum_row {
@@ -89,6 +92,8 @@ static void check_staged(struct tap *tap, struct wload_plan *plan, const struct 
 	} staged_rows[] = {
 		{"kept: all, and the one that arrives", PARAM_KEPT, 0, 8 + 2},
 		{"kept: the next ones arrive beside it", PARAM_KEPT, 2, 8 + 4},
+		{"apart: all, and the one that arrives", PARAM_APART, 0, 8 + 2},
+		{"apart: the next ones arrive beside it", PARAM_APART, 2, 8 + 4},
 		{"released: one arrives, one is made, one is seen to", PARAM_WHOLE, 0, 2 + 1 + 1},
 		{"released: all arrive at once", PARAM_WHOLE, 100, 16 + 1 + 1},
 	};
@@ -131,7 +136,7 @@ static void check_live(struct tap *tap)
 		const struct live_row *row = &live_rows[i];
 		uint64_t bytes = 0;
 
-		(void)param_memory_live(made.plan, &reads, row->ahead, row->backlog, PARAM_WHOLE,
+		(void)param_memory_live(made.plan, &reads, row->ahead, row->backlog, row->release,
 					&bytes, &err);
 		ok(tap, bytes == row->want * 256, "live: %s (%ju)", row->name, (uintmax_t)bytes);
 	}
