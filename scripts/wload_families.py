@@ -305,6 +305,19 @@ def mixtral_fused(c):
     return decoder(c, layer)
 
 
+# What those who hold Llama-4's experts in one FP8 tensor call its scales, and whether down's are a
+# column (fbgemm's, in transformers) or a row.
+STACKED_SCALES = {"fp8-stacked": ("weight_scale", False), "fp8-fbgemm": ("scale", True)}
+
+
+def scaled_stacks(name, count, hidden, inner, how):
+    scale, column = STACKED_SCALES[how]
+    yield f"{name}.gate_up_proj", "F8_E4M3", (count, hidden, 2 * inner)
+    yield f"{name}.gate_up_proj_{scale}", "F32", (count, 1, 2 * inner)
+    yield f"{name}.down_proj", "F8_E4M3", (count, inner, hidden)
+    yield f"{name}.down_proj_{scale}", "F32", (count, hidden, 1) if column else (count, 1, hidden)
+
+
 def llama4(config, how="bf16"):
     """Its language model's names begin with that; every so many layers are of experts, in one tensor
     or, in FP8, in modules of their own."""
@@ -317,7 +330,9 @@ def llama4(config, how="bf16"):
         if (i + 1) % c["interleave_moe_layer_step"]:
             yield from mlp(name, hidden, c["intermediate_size_mlp"])
             return
-        if how == "bf16":
+        if how in STACKED_SCALES:
+            yield from scaled_stacks(name + ".experts", count, hidden, inner, how)
+        elif how == "bf16":
             yield f"{name}.experts.gate_up_proj", "BF16", (count, hidden, 2 * inner)
             yield f"{name}.experts.down_proj", "BF16", (count, inner, hidden)
         else:
@@ -567,6 +582,11 @@ FAMILIES.update({
                     llama4),
     "tiny-llama4-fp8": (small_pictures(tiny("llama-4-maverick", 8, num_local_experts=2)),
                         partial(llama4, how="fp8-rows")),
+    "tiny-llama4-fp8-stacked": (small_pictures(tiny("llama-4-scout", 24, num_local_experts=4,
+                                                    interleave_moe_layer_step=2)),
+                                partial(llama4, how="fp8-stacked")),
+    "tiny-llama4-fp8-fbgemm": (small_pictures(tiny("llama-4-scout", 24, num_local_experts=4)),
+                               partial(llama4, how="fp8-fbgemm")),
     # Rows of weights that are placed one by one; those of scales are not.
     "tiny-gpt-oss": (tiny("gpt-oss-120b", 24, num_local_experts=4, hidden_size=1024,
                           intermediate_size=768), gpt_oss),

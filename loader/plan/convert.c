@@ -44,6 +44,8 @@ struct convert_scales convert_scales_of(const struct convert *c, const char *nam
 
 	if (found.scale == BY_NAME_NONE)
 		found.scale = convert_find(c, name, "_scale_inv");
+	if (found.scale == BY_NAME_NONE) /* of a tensor of all experts, as Llama-4's */
+		found.scale = convert_find(c, name, "_weight_scale");
 	return found;
 }
 

@@ -54,7 +54,8 @@ int convert_cast(struct convert *c, struct wload_error *err);
 /* The parameter that `name` with `ending` behind it is called, or BY_NAME_NONE. */
 uint32_t convert_find(const struct convert *c, const char *name, const char *ending);
 
-/* The endings of what scales a weight of that name: "_scale" or "_scale_inv", and "_scale_2". */
+/* The endings of what scales a weight of that name: "_scale", "_scale_inv" or
+ * "_weight_scale", and "_scale_2". */
 struct convert_scales {
 	uint32_t scale, second; /* parameters, or BY_NAME_NONE */
 };

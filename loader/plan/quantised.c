@@ -128,7 +128,7 @@ uint64_t quantised_block(const struct quantised *w, unsigned int dim, uint64_t e
 		if (block > 1 && scales == elements / block + (elements % block != 0))
 			return block;
 	}
-	return 0;
+	return scales == 1 ? elements : 0; /* one of all, whatever it is of in the checkpoint */
 }
 
 int quantised_read(struct quantised *w, struct wload_error *err)

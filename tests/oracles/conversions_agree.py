@@ -50,6 +50,9 @@ CASES = {
     "glm-fp8-bf16-rows": ("tiny-glm-4.5-air", "fp8-bf16-rows"),
     "hunyuan-packed-bf16": ("tiny-hunyuan-moe-packed", None),
     "llama4-bf16": ("tiny-llama4", None),
+    "llama4-fp8-rows": ("tiny-llama4-fp8", None),
+    "llama4-fp8-stacked": ("tiny-llama4-fp8-stacked", None),
+    "llama4-fp8-fbgemm": ("tiny-llama4-fp8-fbgemm", None),
     "gpt-oss-mxfp4": ("tiny-gpt-oss", None),
     "gpt-oss-bf16": ("tiny-gpt-oss-bf16", None),
 }
@@ -138,7 +141,11 @@ def wanted(tensors, config, options, layout, tp, rank, ep):
     converted = tensors
     own = "--names" in options
     if "--dequantise" in options:
-        if own and any(n.endswith("_blocks") for n in tensors):
+        # fbgemm's scales of down are a column, its weights' outputs in a row
+        if own and any(n.endswith(("_blocks", "down_proj_scale")) for n in tensors):
+            return None
+        # a rank's columns of halves are put together by steps, its scales are placed
+        if own and tp > ep and any(n.endswith("gate_up_proj_weight_scale") for n in tensors):
             return None
         converted = conversions.dequantise(converted, dtype or "BF16")
     if dtype:

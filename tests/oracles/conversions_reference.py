@@ -10,6 +10,8 @@ import small_floats as floats
 
 NUMBERS = ("BF16", "F16", "F32")
 SCALES = ("weight_scale", "weight_scale_inv", "weight_scale_2", "input_scale", "k_scale", "v_scale")
+# What is behind a weight's name in that of its scales; the last: of a tensor of all experts.
+WEIGHT_SCALES = ("_scale", "_scale_inv", "_weight_scale")
 
 
 def spread(scale, shape):
@@ -27,10 +29,12 @@ def spread(scale, shape):
 def dequantised(tensors, name):
     """float32 of a quantised weight, or None."""
     dtype, codes = tensors[name]
-    scale_name = next((n for n in (name + "_scale", name + "_scale_inv") if n in tensors), None)
+    scale_name = next((name + s for s in WEIGHT_SCALES if name + s in tensors), None)
     if scale_name is None:
         return None
     scale_dtype, scale = tensors[scale_name]
+    if name.endswith(".down_proj") and scale_name.endswith("proj_scale"):
+        scale = scale.swapaxes(1, 2)  # fbgemm's: a column, where outputs are in a row
     if dtype == "F8_E4M3":
         return floats.E4M3[codes] * spread(floats.decode(scale, scale_dtype), codes.shape)
     if dtype != "U8":
@@ -61,7 +65,7 @@ def dequantise(tensors, to):
         values = dequantised(tensors, name)
         if values is not None:
             made[name] = (to, floats.encode(values, to))
-            gone |= {name + s for s in ("_scale", "_scale_inv", "_scale_2")}
+            gone |= {name + s for s in (*WEIGHT_SCALES, "_scale_2")}
             gone.add(name.removesuffix("weight") + "input_scale")
     return {**{n: t for n, t in tensors.items() if n not in gone}, **made}
 
@@ -71,7 +75,8 @@ def cast(tensors, to):
     made = {}
     for name, (dtype, codes) in tensors.items():
         last = name.split(".")[-1]
-        if dtype in NUMBERS and last not in SCALES and last != "e_score_correction_bias":
+        scale = last.endswith((*SCALES, "proj_scale"))
+        if dtype in NUMBERS and not scale and last != "e_score_correction_bias":
             dtype, codes = to, floats.encode(floats.decode(codes, dtype), to)
         made[name] = (dtype, codes)
     return made

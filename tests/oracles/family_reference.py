@@ -348,6 +348,11 @@ class Model:
         self.unfuse(name + ".experts", "gate_up_proj", ("gate_proj", "up_proj"), "weight",
                     transposed=True)
         self.unfuse(name + ".experts", "down_proj", ("down_proj",), "weight", transposed=True)
+        for scale, column in (("weight_scale", False), ("scale", True)):
+            self.unfuse(name + ".experts", "gate_up_proj_" + scale, ("gate_proj", "up_proj"),
+                        "weight_scale", transposed=True)
+            self.unfuse(name + ".experts", "down_proj_" + scale, ("down_proj",), "weight_scale",
+                        transposed=not column)
         self.experts(name + ".experts")
         self.gate_up(name + ".shared_expert")
 
