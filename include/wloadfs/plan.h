@@ -259,7 +259,8 @@ struct wload_plan_options {
 
 	/* Conversions, by steps (14). */
 	bool dequantise;	/* quantised weights become numbers of `dtype`, or of BF16 */
-	bool swizzle;		/* NVFP4's weight_scale in tiles of 128 rows and 4 columns */
+	bool swizzle;		/* NVFP4's weight_scale in tiles of 128 rows and 4 columns; not with
+				 * dequantise */
 	enum wload_dtype dtype; /* of all numbers: BF16, F16, F32; 0: each keeps its own */
 };
 
@@ -279,9 +280,9 @@ struct wload_plan_options {
  * Returns 0, or
  *   -EBADMSG     config.json is not a JSON object
  *   -EINVAL      rank is not below tp; ep does not divide tp, or a stack's experts; there is no
- *                such layout, names or dtype; or a dimension can't be split for tp ranks (heads
- *                that tp does not divide, shares that are no whole blocks of a scale, parts of a
- *                joined parameter that are not split alike)
+ *                such layout, names or dtype; both dequantise and swizzle; or a dimension can't be
+ *                split for tp ranks (heads that tp does not divide, shares that are no whole blocks
+ *                of a scale, parts of a joined parameter that are not split alike)
  *   -EOPNOTSUPP  tp > 1, and no rules for the architecture, or they have no "split" or do not say
  *                how a tensor is split; ep > 1, and they stack nothing; or a part would begin
  *                inside a byte, or a scale's sizes tell no blocks; or a parameter can't be

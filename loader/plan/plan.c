@@ -105,6 +105,9 @@ static int check_options(const struct wload_plan *plan, const struct wload_plan_
 	if (plan->names >= WLOAD_NAMES_COUNT)
 		return wload_fail(err, EINVAL, "names %u is not below %d", plan->names,
 				  WLOAD_NAMES_COUNT);
+	if (options->dequantise && options->swizzle)
+		return wload_fail(err, EINVAL,
+				  "dequantise leaves no block scales that swizzle could lay out");
 	if (options->dtype && options->dtype != WLOAD_DTYPE_BF16 &&
 	    options->dtype != WLOAD_DTYPE_F16 && options->dtype != WLOAD_DTYPE_F32)
 		return wload_fail(err, EINVAL, "data type %u is none of BF16, F16, F32",

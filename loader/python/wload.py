@@ -551,7 +551,7 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
     layout    whose names and orders parameters have: "trtllm" or "vllm"
     dequantise  make numbers of quantised weights (FP8, NVFP4, MXFP4): BF16, or dtype's
     dtype     what all numbers become: "bf16", "f16", "f32"; None: each keeps its type
-    swizzle   NVFP4's block scales in the layout of tensor cores
+    swizzle   NVFP4's block scales in the layout of tensor cores; not with dequantise
     consume   let go of a mount's tensors as they arrive (a plain checkpoint is never touched)
     verify    compare with the source before it is consumed; verify_every=N: every Nth parameter only
     rules     a file of rules instead of the built-in ones

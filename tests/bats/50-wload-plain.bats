@@ -206,6 +206,12 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	refute_line --regexp '^[^ ].*weight_scale_2'
 	run --separate-stderr -2 "$WLOAD" plan "$CKPT" --dtype f8
 	assert_equal "$stderr" "wload: --dtype: 'f8' is none of bf16|f16|f32"
+	for command in plan "load --device host"; do
+		# shellcheck disable=SC2086 # words
+		run --separate-stderr -1 "$WLOAD" $command "$CKPT" --dequantise --swizzle
+		assert_equal "$stderr" \
+			"wload: dequantise leaves no block scales that swizzle could lay out"
+	done
 	make_tensors "$CKPT.odd" <<<'x.weight F8_E4M3 2,2'
 	run --separate-stderr -1 "$WLOAD" plan "$CKPT.odd" --dequantise
 	assert_equal "$stderr" "wload: 'x.weight' can't be dequantised: it has no scale beside it"

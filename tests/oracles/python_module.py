@@ -222,6 +222,8 @@ def check_experts():
                "ep without ranks is refused")
         raises(ValueError, lambda: wload.load(folder, device="host", layout="sglang"),
                "an unknown layout is refused")
+        raises(wload.Error, lambda: wload.load(folder, device="host", dequantise=True, swizzle=True),
+               "to dequantise and to swizzle is refused")
     mine, other = (np.asarray(w[stem + n]) for w, n in ((up_first, "w3_w1_weight"),
                                                         (gate_first, "w13_weight")))
     ok(same(mine[:, :half], other[:, half:]) and same(mine[:, half:], other[:, :half]),
