@@ -71,6 +71,7 @@ struct wload_load_options {
 	uint32_t rank;		  /* or WLOAD_RANK_OF_PATH */
 	uint32_t ep;		  /* experts are shared out among so many ranks; 0: not */
 	enum wload_layout layout; /* whose names and orders; 0: TensorRT-LLM's */
+	enum wload_names names;	  /* what rules make, or the checkpoint's own tensors (plan.h) */
 	bool dequantise, swizzle; /* as struct wload_plan_options has them */
 	enum wload_dtype dtype;	  /* the same */
 

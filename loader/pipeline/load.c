@@ -144,6 +144,7 @@ static int open_plan(struct load *l, const char *path, struct wload_error *err)
 					    .tp = l->options->tp,
 					    .ep = l->options->ep,
 					    .layout = l->options->layout,
+					    .names = l->options->names,
 					    .dequantise = l->options->dequantise,
 					    .swizzle = l->options->swizzle,
 					    .dtype = l->options->dtype};

@@ -62,6 +62,7 @@ MODULE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_
 RANK_OF_PATH = (1 << 32) - 1
 IO = ("auto", "buffered", "direct")
 LAYOUTS = ("trtllm", "vllm")
+NAMES = ("fused", "hf")
 DTYPES = ("bf16", "f16", "f32")
 
 
@@ -72,7 +73,7 @@ class CLoadOptions(ctypes.Structure):
                 ("rules", ctypes.c_void_p), ("staging_bytes", ctypes.c_uint64),
                 ("threads", ctypes.c_uint), ("io", ctypes.c_int), ("tp", ctypes.c_uint32),
                 ("rank", ctypes.c_uint32), ("ep", ctypes.c_uint32), ("layout", ctypes.c_int),
-                ("dequantise", ctypes.c_bool), ("swizzle", ctypes.c_bool),
+                ("names", ctypes.c_int), ("dequantise", ctypes.c_bool), ("swizzle", ctypes.c_bool),
                 ("dtype", ctypes.c_int), ("apart", ctypes.c_bool),
                 ("module_done", MODULE_FUNCTION), ("module_ctx", ctypes.c_void_p),
                 ("progress", PROGRESS_FUNCTION),
@@ -538,7 +539,7 @@ def _dtype_code(name):
 
 def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", consume=True,
          dequantise=False, dtype=None, swizzle=False, verify=False, verify_every=0, rules=None,
-         out=None, staging=0, threads=0, io="auto", progress=None, on_module=None):
+         out=None, staging=0, threads=0, io="auto", progress=None, on_module=None, names="fused"):
     """Loads a mount's root, its ranks/R, a checkpoint's folder or one .safetensors file.
 
     device    "cuda", "cuda:N", "host" (or "cpu"), "auto", or a torch.device
@@ -549,6 +550,7 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
               otherwise (1: everything)
     ep        share experts out among so many of the ranks, a divisor of tp
     layout    whose names and orders parameters have: "trtllm" or "vllm"
+    names     "fused": what the rules make; "hf": the checkpoint's own tensors, or a rank's part
     dequantise  make numbers of quantised weights (FP8, NVFP4, MXFP4): BF16, or dtype's
     dtype     what all numbers become: "bf16", "f16", "f32"; None: each keeps its type
     swizzle   NVFP4's block scales in the layout of tensor cores; not with dequantise
@@ -573,6 +575,8 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
         raise ValueError(f"io={io!r} is none of {', '.join(IO)}")
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}")
+    if names not in NAMES:
+        raise ValueError(f"names={names!r} is none of {', '.join(NAMES)}")
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
     numbers = {"staging_bytes": _whole("staging", staging, 64),
@@ -587,7 +591,8 @@ def load(path, device="cuda", *, tp=None, rank=None, ep=1, layout="trtllm", cons
         done = _Call(_path_bytes(path), CLoadOptions(
             device=_path_bytes(device), keep=not consume, verify=verify,
             out_dir=None if out is None else _path_bytes(out), rules=rules,
-            io=IO.index(io), layout=LAYOUTS.index(layout), **numbers), progress, on_module, make)()
+            io=IO.index(io), layout=LAYOUTS.index(layout), names=NAMES.index(names),
+            **numbers), progress, on_module, make)()
     finally:
         _lib.wload_rules_free(rules)
     weights = Weights(done, _read_report(done))

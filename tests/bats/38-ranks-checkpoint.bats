@@ -288,6 +288,10 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 	run -0 diff <(jq -r '.weight_map | keys[]' "$R1/model.safetensors.index.json") \
 		<(LC_ALL=C ls "$MNT/tensors")
 	assert_file_exists "$R1/fused/model.layers.0.self_attn.qkv_proj.weight"
+	"$WLOAD" load --quiet --device host --no-consume --tp 2 --rank 1 --names hf --out "$OUT" "$CKPT"
+	cmp "$OUT/model.safetensors" "$R1/model.safetensors"
+	"$WLOAD" load --quiet --device host --no-consume --names hf --out "$OUT.mount" "$R1"
+	cmp "$OUT.mount/model.safetensors" "$OUT/model.safetensors"
 	run -0 timeout 60 python3 - "$R1/model.safetensors" <<-'PY'
 		import mmap, os, sys
 		file = open(sys.argv[1], "rb")

@@ -218,6 +218,13 @@ def check_experts():
         up_first = wload.load(folder, device="host")
         gate_first = wload.load(folder, device="host", layout="vllm")
         second = wload.load(folder, device="host", tp=2, rank=1, ep=2)
+        own = wload.load(folder, device="host", tp=2, rank=1, names="hf")
+        ok(same(np.asarray(own[stem + "0.w1.weight"]),
+                np.asarray(wload.load(folder, device="host", names="hf")[stem + "0.w1.weight"])
+                [half // 2:]) and stem + "w3_w1_weight" not in own,
+           "names: a rank's part of the checkpoint's own tensors")
+        raises(ValueError, lambda: wload.load(folder, device="host", names="own"),
+               "unknown names are refused")
         raises(wload.Error, lambda: wload.load(folder, device="host", ep=2),
                "ep without ranks is refused")
         raises(ValueError, lambda: wload.load(folder, device="host", layout="sglang"),

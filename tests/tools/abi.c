@@ -39,6 +39,7 @@ static void print_load(void)
 	FIELD(struct wload_load_options, rank);
 	FIELD(struct wload_load_options, ep);
 	FIELD(struct wload_load_options, layout);
+	FIELD(struct wload_load_options, names);
 	FIELD(struct wload_load_options, dequantise);
 	FIELD(struct wload_load_options, swizzle);
 	FIELD(struct wload_load_options, dtype);
