@@ -15,6 +15,8 @@
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 
+#define CONFIG_FILE "config.json"
+
 struct scan {
 	const struct wload_checkpoint *ckpt;
 	int folder_fd;
@@ -201,17 +203,28 @@ static int scan_folder(struct scan *scan, uint32_t folder, struct wload_error *e
 	return 0;
 }
 
-/* The root, when one file was opened: just that file. */
+/* The root, when one file was opened: just that file, and what tells of which model it is, without
+ * which no parameter could be made of it. */
 static int scan_file(struct scan *scan, const char *name, struct wload_error *err)
 {
+	const char *const names[] = {name, CONFIG_FILE};
+	bool config = wload_checkpoint_config(scan->ckpt) && strcmp(name, CONFIG_FILE) != 0;
+	struct own_entry *root;
 	struct stat st;
-	int r;
+	int r = 0;
 
-	if (fstatat(scan->folder_fd, name, &st, 0) < 0)
-		return wload_fail(err, errno, "cannot stat '%s': %s", name, strerror(errno));
-	scan->own.entry[0].first_child = 1;
-	scan->own.entry[0].child_count = 1;
-	r = add_entry(scan, 0, name, &st, err);
+	for (size_t i = 0; r == 0 && i < 1 + (size_t)config; i++) {
+		if (fstatat(scan->folder_fd, names[i], &st, 0) < 0)
+			return wload_fail(err, errno, "cannot stat '%s': %s", names[i],
+					  strerror(errno));
+		r = add_entry(scan, 0, names[i], &st, err);
+		if (r == 0 && i > 0)
+			r = keep_link(scan, scan->folder_fd, names[i], err);
+	}
+	root = &scan->own.entry[0];
+	root->first_child = 1;
+	root->child_count = scan->own.count - 1;
+	qsort(&scan->own.entry[1], root->child_count, sizeof(*root), by_name);
 	return r;
 }
 

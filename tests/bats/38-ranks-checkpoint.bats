@@ -101,9 +101,13 @@ pages() { fincore -nb -o RES "$CKPT/model.safetensors" | tr -d ' '; }
 	wl_mount "$CKPT/model.safetensors" "$MNT" -o tp=2
 	written 1
 	run -0 cmp "$OUT/model.safetensors" "$R1/model.safetensors"
-	# The mount has no config.json then, without which a load does not know what to split.
-	run -1 "$WLOAD" "$R1" --device null --quiet
-	assert_output 'wload: no config.json could be read, so what rank 1 of 2 has is unknown'
+	# config.json is shown beside it, by which a load knows what to split.
+	run -0 ls "$MNT"
+	assert_line --index 0 config.json
+	run -0 cmp "$CKPT/config.json" "$R1/config.json"
+	"$WLOAD" "$R1" --device host --quiet --no-consume --out "$OUT.mount"
+	run -0 cmp "$OUT.mount/model.safetensors" "$R1/model.safetensors"
+	run -0 diff <("$WLOAD" plan "$MNT") <("$WLOAD" plan "$CKPT")
 	wl_umount "$MNT"
 }
 
