@@ -59,7 +59,7 @@ NVCC_FLAGS   = -std=c++17 -O3 -Xfatbin -compress-all --fmad=false -Iinclude -I. 
                -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
                $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
                -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
-KERNELS     := $(if $(NVCC),$(O)/loader/device/cuda_kernels.o)
+KERNELS     := $(if $(NVCC),$(patsubst %.cu,$(O)/%.o,$(sort $(wildcard loader/device/*.cu))))
 LIB_SRCS    := $(if $(NVCC),$(filter-out loader/device/cuda_kernels_none.c,$(LIB_SRCS)),$(LIB_SRCS))
 else
 CUDA_NOTE   := $(if $(filter file,$(origin CUDA)),no toolkit at CUDA_HOME='$(CUDA_HOME)',CUDA=$(CUDA))
@@ -129,7 +129,7 @@ $(O)/%.o: %.c Makefile $(O)/built-with
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(DEPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
-$(O)/loader/device/cuda_kernels.o: loader/device/cuda_kernels.cu $(O)/built-with
+$(O)/%.o: %.cu $(O)/built-with
 	$(call say,NVCC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@

@@ -17,6 +17,9 @@
 int cuda_job_of(const struct wload_step *step, const uint8_t *staged, uint8_t *base,
 		struct cuda_job *ret_job);
 
+/* What divides by d, 1 to CUDA_JOB_UNITS. */
+struct cuda_divisor cuda_divisor_of(uint32_t d);
+
 /* Whether two jobs may be launched as one; and an order in which such are neighbours. */
 int cuda_job_compare(const void *left, const void *right);
 

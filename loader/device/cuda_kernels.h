@@ -20,16 +20,33 @@ extern "C" {
 
 enum cuda_kernel {
 	CUDA_MOVE,	     /* a unit is an element of `width` bytes */
-	CUDA_TRANSPOSE,	     /* a unit is a tile: the last two dimensions are tiled */
-	CUDA_VALUES,	     /* a unit is CUDA_VALUES_UNIT elements of the last dimension */
-	CUDA_REQUANTISE_FP8, /* an element */
+	CUDA_PAIRS,	     /* 16 bytes of the last dimension, which has pairs: they are parted */
+	CUDA_TRANSPOSE,	     /* a tile: the last two dimensions are tiled */
+	CUDA_VALUES,	     /* CUDA_VALUES_UNIT elements of the last dimension */
+	CUDA_VALUES_TILE,    /* a tile, of values that are transposed as well */
+	CUDA_REQUANTISE_FP8, /* CUDA_BYTES_UNIT elements of the last dimension; one scale for all */
+	CUDA_REQUANTISE_EACH,	      /* an element of FP8 */
 	CUDA_REQUANTISE_NVFP4_WEIGHT, /* a group of 16 of the last dimension */
 	CUDA_REQUANTISE_NVFP4_SCALE,  /* a group */
 };
 
-#define CUDA_VALUES_UNIT   16
-#define CUDA_BLOCK_THREADS 256
-#define CUDA_THREAD_UNITS  4 /* of one after the other; a tile is a block's */
+#define CUDA_PAIRS_UNIT(width) (8 / (width)) /* pairs */
+#define CUDA_VALUES_UNIT       8
+#define CUDA_BYTES_UNIT	       16
+#define CUDA_BLOCK_THREADS     256
+#define CUDA_THREAD_UNITS      4 /* that are on their way at once; a tile is a block's */
+
+/* n / d is n * magic >> shift, of any n below CUDA_JOB_UNITS. */
+struct cuda_divisor {
+	uint32_t magic, shift;
+};
+
+/* A dimension that is two: index i lies at i % inner of it, and at i / inner of an outer one. */
+struct cuda_fold {
+	uint32_t inner; /* CUDA_JOB_UNITS where it is but one */
+	struct cuda_divisor by;
+	uint64_t outer_stride; /* bytes */
+};
 
 struct cuda_job {
 	/* those of one launch have the same */
@@ -48,9 +65,20 @@ struct cuda_job {
 	uint64_t in_stride[WLOAD_STEP_DIMS]; /* bytes; halves of them where `from` is F4 */
 	uint64_t out_stride[WLOAD_STEP_DIMS];
 	uint64_t scale_stride[WLOAD_STEP_DIMS]; /* bytes */
-	uint32_t block[WLOAD_STEP_DIMS];
+	struct cuda_divisor size_by[WLOAD_STEP_DIMS], block_by[WLOAD_STEP_DIMS];
 	uint32_t phase[WLOAD_STEP_DIMS]; /* where in its block the first index is */
 	uint32_t skip; /* indexes of the last dimension before the first that its first unit has */
+
+	/* of tiles: how many there are in the last two dimensions; of these the last is folded in
+	 * what is read, the other one in what is written */
+	struct cuda_divisor tiles_across_by, tiles_along_by;
+	uint32_t tiles_across, tiles_along;
+	struct cuda_fold along, across;
+
+	/* of pairs: bit 0 and bit 1 say whether the first and the second of each are wanted; where
+	 * the second goes, in bytes from the first */
+	uint32_t pairs;
+	uint64_t pair_stride;
 
 	const uint8_t *scale_2; /* F32; or NULL */
 	const uint8_t *all;	/* F32, of which the largest is taken; or NULL */
@@ -60,8 +88,8 @@ struct cuda_job {
 
 #define CUDA_JOB_UNITS ((uint32_t)1 << 31)
 
-/* Elements in a side of a tile of CUDA_TRANSPOSE: a row of it is 32 words. */
-#define CUDA_TILE(width) ((width) < 4 ? 128 / (width) : 32)
+/* Elements in a side of a tile, by the bytes of one that is written: rows are of 128 or 256. */
+#define CUDA_TILE(width) ((width) == 1 ? 128 : (width) == 8 ? 32 : 64)
 
 /* Whether they were compiled: a toolkit may be without nvcc. */
 extern const bool cuda_kernels_there;

@@ -107,6 +107,17 @@ static const struct row {
 	  .in_stride = {5760, 1, 2},
 	  .out_stride = {5760, 2880, 1},
 	  .block = ONES}},
+	{"transpose: gpt-oss's pairs parted, BF16 [2880, 5760]",
+	 32,
+	 2 * 2880 * 5760,
+	 2 * 2880 * 5760,
+	 {.kind = WLOAD_STEP_MOVE,
+	  .from = BF16,
+	  .to = BF16,
+	  .size = {2, 2880, 2880, 1, 1, 1},
+	  .in_stride = {1, 2, 5760},
+	  .out_stride = {2880 * 2880, 2880, 1},
+	  .block = ONES}},
 	{"swizzle: scales [4096, 448], 128x4",
 	 256,
 	 4096 * 448,
@@ -139,6 +150,17 @@ static const struct row {
 	  .size = {1 << 28, 1, 1, 1, 1, 1},
 	  .in_stride = {1},
 	  .out_stride = {1},
+	  .block = ONES}},
+	{"cast: F32 to BF16, transposed [4096, 8192]",
+	 8,
+	 UINT64_C(4) * 4096 * 8192,
+	 UINT64_C(2) * 4096 * 8192,
+	 {.kind = WLOAD_STEP_CAST,
+	  .from = F32,
+	  .to = BF16,
+	  .size = {8192, 4096, 1, 1, 1, 1},
+	  .in_stride = {1, 8192},
+	  .out_stride = {4096, 1},
 	  .block = ONES}},
 	{"dequantise: FP8 of blocks of 128, [7168, 2048]",
 	 64,
@@ -183,6 +205,20 @@ static const struct row {
 	  .block = {1, 32, 1, 1, 1, 1},
 	  .scale = 5760 * 1440,
 	  .scale_stride = {90, 1}}},
+	{"dequantise: MXFP4, transposed [5760, 2880]",
+	 32,
+	 5760 * 1440 + 5760 * 90,
+	 2 * 5760 * 2880,
+	 {.kind = WLOAD_STEP_DEQUANTISE_MXFP4,
+	  .from = U8,
+	  .to = BF16,
+	  .scale_dtype = E8M0,
+	  .size = {2880, 5760, 1, 1, 1, 1},
+	  .in_stride = {1, 2880},
+	  .out_stride = {5760, 1},
+	  .block = {32, 1, 1, 1, 1, 1},
+	  .scale = 5760 * 1440,
+	  .scale_stride = {1, 90}}},
 	{"requantise: FP8 [7168, 2048]",
 	 32,
 	 7168 * 2048 + 32,
@@ -211,6 +247,24 @@ static const struct row {
 	  .in_stride = {7168, 1},
 	  .out_stride = {7168, 1},
 	  .block = {1, 16, 1, 1, 1, 1},
+	  .scale = 1536 * 3584,
+	  .scale_stride = {448, 1},
+	  .scale_2 = 1536 * 3584 + 1536 * 448,
+	  .all_scale_2 = 1536 * 3584 + 1536 * 448 + 16,
+	  .reduce = 2,
+	  .reduce_stride = 1}},
+	{"requantise: NVFP4's scales of [1536, 7168]",
+	 64,
+	 1536 * 3584 + 1536 * 448 + 32,
+	 1536 * 448,
+	 {.kind = WLOAD_STEP_REQUANTISE_NVFP4_SCALE,
+	  .from = F8,
+	  .to = F8,
+	  .scale_dtype = F8,
+	  .size = {1536, 448, 1, 1, 1, 1},
+	  .in_stride = {7168, 16},
+	  .out_stride = {448, 1},
+	  .block = ONES,
 	  .scale = 1536 * 3584,
 	  .scale_stride = {448, 1},
 	  .scale_2 = 1536 * 3584 + 1536 * 448,
@@ -249,6 +303,44 @@ static void must_cuda(cudaError_t e, const char *call)
 	exit(EXIT_FAILURE);
 }
 
+/* Fills memory of the device with bytes of no pattern: what is looked up, or saved by toggling
+ * nothing, depends on them. */
+static void fill(uint8_t *there, uint64_t bytes)
+{
+	static uint8_t some[1 << 20];
+	uint64_t x = 88172645463325252;
+
+	for (size_t i = 0; some[0] == 0 && i < sizeof(some); i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		some[i] = (uint8_t)(x >> 32 | 1);
+	}
+	for (uint64_t at = 0; at < bytes; at += sizeof(some)) {
+		uint64_t rest = bytes - at;
+
+		must_cuda(cudaMemcpy(there + at, some, rest < sizeof(some) ? rest : sizeof(some),
+				     cudaMemcpyHostToDevice),
+			  "cudaMemcpy");
+	}
+}
+
+/* A step's single scales: its own is not the largest, so that its bytes change. */
+static void set_scales(uint8_t *staged, const struct wload_step *step)
+{
+	static const float own = 0.0123f, all[2] = {0.01f, 0.02f};
+	bool fp8 = step->kind == WLOAD_STEP_REQUANTISE_FP8;
+	uint64_t own_at = fp8 ? step->scale : step->scale_2;
+	uint64_t all_at = fp8 ? step->scale_2 : step->all_scale_2;
+
+	if (step->kind == WLOAD_STEP_DEQUANTISE_NVFP4 || step->reduce)
+		must_cuda(cudaMemcpy(staged + own_at, &own, sizeof(own), cudaMemcpyHostToDevice),
+			  "cudaMemcpy of a scale");
+	if (step->reduce)
+		must_cuda(cudaMemcpy(staged + all_at, all, sizeof(all), cudaMemcpyHostToDevice),
+			  "cudaMemcpy of scales");
+}
+
 /* The queue holds the device's context on this thread, so that plain calls are of the device. */
 static void measure_copy(struct gpu *gpu)
 {
@@ -257,7 +349,7 @@ static void measure_copy(struct gpu *gpu)
 
 	must_cuda(cudaMalloc(&from, COPY_BYTES), "cudaMalloc");
 	must_cuda(cudaMalloc(&to, COPY_BYTES), "cudaMalloc");
-	must_cuda(cudaMemset(from, 0x3c, COPY_BYTES), "cudaMemset");
+	fill(from, COPY_BYTES);
 	must_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 	for (int i = 0; i < RUNS; i++) {
 		double begin = now(), seconds;
@@ -313,7 +405,9 @@ static void measure(const struct gpu *gpu, const struct row *row)
 		must(wload_fail(&err, ENOMEM, "no memory for %u steps", row->steps), &err);
 	must(ops->alloc(gpu->device, param.staged_bytes, false, &staged, &err), &err);
 	must(ops->alloc(gpu->device, param.bytes, false, &base, &err), &err);
-	must_cuda(cudaMemset(staged, 0x3c, param.staged_bytes), "cudaMemset");
+	fill(staged, param.staged_bytes);
+	for (uint32_t k = 0; k < row->steps; k++)
+		set_scales(staged, &param.steps[k]);
 	must_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 	for (int i = 0; i < RUNS; i++) {
 		double begin = now(), seconds;

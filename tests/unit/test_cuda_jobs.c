@@ -111,7 +111,7 @@ static const struct row {
 	 12 * 8,
 	 0,
 	 0},
-	{"pairs that are taken apart: too narrow for tiles",
+	{"pairs that are parted: units of 16 bytes that are read",
 	 {.kind = WLOAD_STEP_MOVE,
 	  .from = BF16,
 	  .to = BF16,
@@ -119,13 +119,42 @@ static const struct row {
 	  .in_stride = {1, 2},
 	  .out_stride = {2880, 1}},
 	 1,
-	 CUDA_MOVE,
+	 CUDA_PAIRS,
 	 2,
-	 2,
-	 2 * 2880,
+	 1,
+	 2880 / 4,
 	 0,
 	 0},
-	{"swizzled scales: words of 4",
+	{"the second of each pair: read from the first on",
+	 {.kind = WLOAD_STEP_MOVE,
+	  .from = BF16,
+	  .to = BF16,
+	  .in = 2,
+	  .size = {3, 30, 1, 1, 1, 1},
+	  .in_stride = {64, 2},
+	  .out_stride = {30, 1}},
+	 1,
+	 CUDA_PAIRS,
+	 2,
+	 2,
+	 3 * 8,
+	 0,
+	 0},
+	{"rows of pairs that are parted and transposed: tiles, of pairs folded",
+	 {.kind = WLOAD_STEP_MOVE,
+	  .from = BF16,
+	  .to = BF16,
+	  .size = {2, 360, 320, 1, 1, 1},
+	  .in_stride = {1, 2, 720},
+	  .out_stride = {360 * 320, 320, 1}},
+	 1,
+	 CUDA_TRANSPOSE,
+	 2,
+	 2,
+	 12 * 5,
+	 0,
+	 0},
+	{"swizzled scales: tiles of words of 4, rows folded",
 	 {.kind = WLOAD_STEP_MOVE,
 	  .from = F8,
 	  .to = F8,
@@ -133,13 +162,13 @@ static const struct row {
 	  .in_stride = {57344, 4, 448, 14336, 1},
 	  .out_stride = {57344, 512, 16, 4, 1}},
 	 1,
-	 CUDA_MOVE,
+	 CUDA_TRANSPOSE,
 	 4,
-	 5,
-	 4 * 112 * 32 * 4,
+	 3,
+	 4 * 2 * 2,
 	 0,
 	 0},
-	{"NVFP4 dequantised: units of 16",
+	{"NVFP4 dequantised: units of 8",
 	 {.kind = WLOAD_STEP_DEQUANTISE_NVFP4,
 	  .from = U8,
 	  .to = BF16,
@@ -154,14 +183,62 @@ static const struct row {
 	 CUDA_VALUES,
 	 0,
 	 2,
-	 128 * 128,
+	 128 * 256,
 	 64,
 	 512},
+	{"MXFP4 dequantised and transposed: tiles of what is written",
+	 {.kind = WLOAD_STEP_DEQUANTISE_MXFP4,
+	  .from = U8,
+	  .to = BF16,
+	  .size = {2, 2880, 100, 1, 1, 1},
+	  .in_stride = {288000, 1, 2880},
+	  .out_stride = {288000, 100, 1},
+	  .block = {1, 32, 1, 1, 1, 1},
+	  .scale_stride = {9000, 1, 90}},
+	 1,
+	 CUDA_VALUES_TILE,
+	 0,
+	 3,
+	 2 * 45 * 2,
+	 0,
+	 0},
+	{"FP8 requantised by one scale: units of 16",
+	 {.kind = WLOAD_STEP_REQUANTISE_FP8,
+	  .from = F8,
+	  .to = F8,
+	  .size = {100, 33, 1, 1, 1, 1},
+	  .in_stride = {33, 1},
+	  .out_stride = {33, 1},
+	  .reduce = 2},
+	 1,
+	 CUDA_REQUANTISE_FP8,
+	 0,
+	 1,
+	 (3300 + 15) / 16,
+	 0,
+	 0},
+	{"FP8 requantised by several: elements",
+	 {.kind = WLOAD_STEP_REQUANTISE_FP8,
+	  .from = F8,
+	  .to = F8,
+	  .size = {100, 33, 1, 1, 1, 1},
+	  .in_stride = {33, 1},
+	  .out_stride = {33, 1},
+	  .block = {50, 33},
+	  .scale_stride = {1, 1},
+	  .reduce = 2},
+	 1,
+	 CUDA_REQUANTISE_EACH,
+	 0,
+	 2,
+	 3300,
+	 0,
+	 0},
 	{"a half that begins inside a unit: one more",
 	 {.kind = WLOAD_STEP_DEQUANTISE_NVFP4,
 	  .from = U8,
 	  .to = BF16,
-	  .begin = {0, 24},
+	  .begin = {0, 20},
 	  .size = {2, 32, 1, 1, 1, 1},
 	  .in_stride = {2048, 1},
 	  .out_stride = {2048, 1},
@@ -171,9 +248,9 @@ static const struct row {
 	 CUDA_VALUES,
 	 0,
 	 2,
-	 2 * 3,
-	 12,
-	 48},
+	 2 * 5,
+	 10,
+	 40},
 	{"a place before the parameter that `begin` brings back",
 	 {.kind = WLOAD_STEP_CAST,
 	  .from = F32,
@@ -188,7 +265,7 @@ static const struct row {
 	 CUDA_VALUES,
 	 0,
 	 1,
-	 5,
+	 9,
 	 0,
 	 0},
 	{"NVFP4 requantised: groups",
@@ -244,7 +321,7 @@ static const struct row {
 	  .from = U8,
 	  .to = U8,
 	  .size = {2, UINT64_C(1) << 31, 1, 1, 1, 1},
-	  .in_stride = {1, 2},
+	  .in_stride = {1, 3},
 	  .out_stride = {UINT64_C(1) << 31, 1}},
 	 -EOPNOTSUPP,
 	 CUDA_MOVE,
@@ -298,6 +375,33 @@ static void check_order(struct tap *t)
 	ok(t, cuda_job_compare(&a, &d) < 0 && cuda_job_compare(&d, &c) > 0, "order: by kernel");
 }
 
+/* At the ends of what it is for, and where a quotient changes. */
+static void check_divisors(struct tap *t)
+{
+	static const uint32_t divisors[] = {
+		1, 2, 3, 5, 7, 16, 90, 641, 5760, 65535, 65537, 0x3fffffff, 0x40000001, 0x7fffffff};
+	uint32_t wrong = 0;
+
+	for (size_t i = 0; i < sizeof(divisors) / sizeof(divisors[0]); i++) {
+		uint32_t d = divisors[i], most = CUDA_JOB_UNITS / d;
+		struct cuda_divisor by = cuda_divisor_of(d);
+
+		for (uint32_t k = 0; k < 40000; k++) {
+			uint32_t multiple = (k < 20000 ? k : most - (k - 20000)) * d;
+
+			for (uint32_t n = multiple - 1; n != multiple + 2; n++)
+				wrong += n < CUDA_JOB_UNITS &&
+					 (uint32_t)((uint64_t)n * by.magic >> by.shift) != n / d;
+		}
+	}
+	ok(t, wrong == 0, "divisors: %u quotients are wrong", wrong);
+	ok(t,
+	   (uint64_t)(CUDA_JOB_UNITS - 1) * cuda_divisor_of(CUDA_JOB_UNITS).magic >>
+			   cuda_divisor_of(CUDA_JOB_UNITS).shift ==
+		   0,
+	   "divisors: of all units none is a whole");
+}
+
 int main(void)
 {
 	struct tap t = {0};
@@ -305,5 +409,6 @@ int main(void)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		check_row(&t, &rows[i]);
 	check_order(&t);
+	check_divisors(&t);
 	return tap_done(&t);
 }
