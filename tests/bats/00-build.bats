@@ -51,6 +51,24 @@ probe_groff() { command -v groff >/dev/null; }
 	done < <(find "$WL_ROOT/fs" "$WL_ROOT/loader" -name '*.[1-8]')
 }
 
+# cases_taken BUILD FULL: how many of 300 cases of slow oracles are run.
+cases_taken() {
+	run -0 env BUILD="$1" FULL="$2" PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$WL_ROOT/tests/oracles" \
+		python3 -c 'import thin
+print(sum(thin.takes(f"case {i}") for i in range(300)), flush=True)
+thin.tell()'
+}
+
+@test "oracles: the slow ones take a third outside release, and say so; FULL=1 takes all" {
+	cases_taken release ''
+	assert_output 300
+	cases_taken asan 1
+	assert_output 300
+	cases_taken asan ''
+	[ "${lines[0]}" -gt 75 ] && [ "${lines[0]}" -lt 125 ]
+	assert_equal "${lines[1]}" "# asan: ${lines[0]} of 300 cases, FULL=1 takes all"
+}
+
 @test "make-checkpoint: DeepSeek-R1-FP4 has its tensors and bytes" {
 	run -0 "$MAKE_CHECKPOINT" --list
 	assert_line --regexp '^deepseek-r1-fp4 .* 180364 tensors +423605060024 bytes$'

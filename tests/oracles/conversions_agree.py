@@ -22,6 +22,7 @@ try:
     import family_ranks
     import numpy
     import plan_steps
+    import thin
 except ImportError as e:
     print(f"1..0 # SKIP {e}")
     sys.exit(77)
@@ -212,6 +213,7 @@ def check_case(name, top, hows):
             for o in (*WAYS, *(OWN_NAMES if h == by_plan else ()))
             for layout in (("trtllm",) if "--names" in o else ("trtllm", "vllm"))
             for tp in TPS for ep in ((1, 2) if tp == 4 and experts else (1,))]
+    ways = [w for w in ways if thin.takes(f"{name} {w[0].__name__} {w[1:]}")]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(
             lambda w: check(w[0], folder, stored, config, w[1], w[2], w[3], w[4]), ways)
@@ -231,6 +233,7 @@ def main():
                 failed += bool(wrong)
                 print(f"{'not ok' if wrong else 'ok'} {ran} - {what}"
                       f"{' # ' + wrong if wrong else ''}", flush=True)
+    thin.tell()
     print(f"1..{ran}")
     sys.exit(1 if failed else 0)
 

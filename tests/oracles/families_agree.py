@@ -15,6 +15,7 @@ import tempfile
 
 try:
     import family_ranks
+    import thin
 except ImportError as e:
     print(f"1..0 # SKIP {e}")
     sys.exit(77)
@@ -41,6 +42,7 @@ def main():
                 failed += bool(wrong)
                 print(f"{'not ok' if wrong else 'ok'} {ran} - {name}, {what}"
                       f"{' # ' + wrong.strip() if wrong else ''}", flush=True)
+    thin.tell()
     print(f"1..{ran}")
     sys.exit(1 if failed else 0)
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import family_reference
+import thin
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WLOAD = os.path.join(ROOT, "build", os.environ.get("BUILD", "release"), "wload")
@@ -49,9 +50,10 @@ def check_ranks(folder, config, layout, tp, ep):
 
 
 def check_ways(folder, config, has_experts):
-    """Every way to split a checkpoint; yields (what is wrong or None, what was done)."""
+    """The ways to split a checkpoint that thin.py takes; yields (wrong or None, what was done)."""
     ways = [(layout, tp, ep) for layout in ("trtllm", "vllm") for tp in RANKS
             for ep in ((1, 2) if tp % 2 == 0 and has_experts else (1,))]
+    ways = [w for w in ways if thin.takes(f"{os.path.basename(folder)} {w}")]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda way: check_ranks(folder, config, *way), ways)
         for (layout, tp, ep), (wrong, refused) in zip(ways, results):

@@ -13,6 +13,7 @@ import tempfile
 try:
     import transformers  # noqa: F401  is what may be missing
     import family_ranks
+    import thin
     import torch_models
 except ImportError as e:
     print(f"1..0 # SKIP {e}")
@@ -31,6 +32,7 @@ def main():
                 failed += bool(wrong)
                 print(f"{'not ok' if wrong else 'ok'} {ran} - {family.name}, {what}"
                       f"{' # ' + wrong.strip() if wrong else ''}", flush=True)
+    thin.tell()
     print(f"1..{ran}")
     sys.exit(1 if failed else 0)
 
