@@ -218,7 +218,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		if (n > size - used)
 			break;
 		used += n;
-		if (plus)
+		/* What takes no room is not in the reply, and the kernel does not know it. */
+		if (plus && n)
 			shown[shown_count++] = entry.node;
 	}
 	fuse_reply_buf(req, buf, used);
