@@ -90,7 +90,8 @@ struct wload_load_options {
 	 *         reference to it has the memory even where the load fails later
 	 * module  borrowed during the call
 	 *
-	 * Returns 0 to go on; -errno, with words, fails the load; what is above 0 with -EINVAL. */
+	 * Returns 0 to go on; -errno fails the load, with the words in err if there are any; what
+	 * is above 0 with -EINVAL. */
 	int (*module_done)(void *ctx, struct wload_load *load, const struct wload_module *module,
 			   struct wload_error *err);
 	void *module_ctx;

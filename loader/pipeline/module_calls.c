@@ -36,6 +36,7 @@ int module_calls_arrived(struct module_calls *calls, uint32_t param, void *base,
 			 const uint32_t **ret_params, uint32_t *ret_count, struct wload_error *err)
 {
 	const struct modules *modules = &calls->modules;
+	struct wload_error said = {0};
 	struct wload_module done;
 	uint32_t module;
 	int r;
@@ -53,10 +54,13 @@ int module_calls_arrived(struct module_calls *calls, uint32_t param, void *base,
 	calls->name[modules_name_len(calls->load->params[param].name)] = '\0';
 	*ret_params = done.params;
 	*ret_count = done.count;
-	r = calls->options->module_done(calls->options->module_ctx, calls->load, &done, err);
-	return r > 0 ? wload_fail(err, EINVAL, "module_done of '%s' returned %d, above 0",
-				  calls->name, r)
-		     : r;
+	r = calls->options->module_done(calls->options->module_ctx, calls->load, &done, &said);
+	if (r > 0)
+		return wload_fail(err, EINVAL, "module_done of '%s' returned %d, above 0",
+				  calls->name, r);
+	if (r < 0 && !said.text[0])
+		return wload_fail(err, -r, "module_done of '%s': %s", calls->name, strerror(-r));
+	return r < 0 ? wload_fail(err, -r, "%s", said.text) : 0;
 }
 
 void module_calls_forget(struct module_calls *calls, uint32_t param)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads a rules file into memory for the parser. One byte more than the limit is asked for, so the
- * parser sees that a file is over it; a pipe or /dev/stdin serves as well as a file. */
+/* Reads a rules file into memory for the parser. One byte more than the limit is asked for, to see
+ * that a file is over it; a pipe or /dev/stdin serves as well as a file. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,5 +30,7 @@ int wload_rules_load(const char *path, struct wload_rules **ret_rules, struct wl
 					  strerror(errno));
 		len += n > 0 ? (size_t)n : 0;
 	}
+	if (len > RULES_TEXT_MAX)
+		return wload_fail(err, E2BIG, "'%s' has more than %zu bytes", path, RULES_TEXT_MAX);
 	return wload_rules_parse(text, len, path, ret_rules, err);
 }

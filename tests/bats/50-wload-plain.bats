@@ -133,6 +133,8 @@ state_of() { (cd "$1" && find . -printf '%p %s %m %T@ %n\n' | sort && find . -ty
 	echo '{"family": 7}' >broken.json
 	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --rules broken.json
 	assert_regex "$stderr" 'broken.json'
+	run --separate-stderr -1 "$WLOAD" plan "$CKPT" --rules /dev/zero
+	assert_equal "$stderr" "wload: '/dev/zero' has more than 65536 bytes"
 }
 
 @test "plan: one rank of several has its share of each source" {

@@ -122,6 +122,32 @@ static void check_refusal(struct tap *tap, const struct llama *llama)
 		engine.tensor->deleter(engine.tensor);
 }
 
+static int return_unsaid(void *ctx, struct wload_load *load, const struct wload_module *module,
+			 struct wload_error *err)
+{
+	(void)ctx;
+	(void)load;
+	(void)module;
+	(void)err;
+	return -ENOSPC;
+}
+
+/* An engine that says nothing more than a number. */
+static void check_unsaid(struct tap *tap, const struct llama *llama)
+{
+	struct wload_load_options options = {.device = "host", .module_done = return_unsaid};
+	struct wload_error err = {0};
+	struct wload_load *load = NULL;
+	int r = wload_load(llama->folder, &options, &load, &err);
+
+	ok(tap,
+	   r == -ENOSPC && err.code == ENOSPC && !load &&
+		   !strncmp(err.text, "module_done of '", 16) &&
+		   strstr(err.text, "': No space left on device"),
+	   "modules: without words: %d %s", r, err.text);
+	wload_load_unref(load);
+}
+
 static int return_seven(void *ctx, struct wload_load *load, const struct wload_module *module,
 			struct wload_error *err)
 {
@@ -203,6 +229,7 @@ int main(void)
 	}
 	check_calls(&tap, &llama);
 	check_refusal(&tap, &llama);
+	check_unsaid(&tap, &llama);
 	check_above_0(&tap, &llama, false);
 	check_above_0(&tap, &llama, true);
 	check_take(&tap, &llama, false);
