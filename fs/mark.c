@@ -297,10 +297,10 @@ static void mark_action(struct wloadfs *fs, struct action *action, struct mark_c
 	trace_action(fs, changed->who, action);
 }
 
-/* The first changed tensor at or behind `from`; changed->tensors behind the last. */
-static uint32_t next_changed(const struct mark_changed *changed, uint32_t from)
+/* The first changed tensor from `from` to before `end`; `end` where there is none. */
+static uint32_t next_changed(const struct mark_changed *changed, uint32_t from, uint32_t end)
 {
-	while (from < changed->tensors) {
+	while (from < end) {
 		uint64_t word = changed->bits[from / WORD_BITS] >> from % WORD_BITS;
 
 		if (word) {
@@ -309,20 +309,20 @@ static uint32_t next_changed(const struct mark_changed *changed, uint32_t from)
 		}
 		from = (from / WORD_BITS + 1) * WORD_BITS;
 	}
-	return from < changed->tensors ? from : changed->tensors;
+	return from < end ? from : end;
 }
 
 /* Makes the names of the changed tensors fail, or come back. */
 static void forget_changed_names(struct wloadfs *fs, const struct mark_changed *changed)
 {
-	uint32_t known = 0, t;
+	uint32_t known = 0, end = changed->tensors, t;
 
-	for (t = next_changed(changed, 0); t < changed->tensors; t = next_changed(changed, t + 1))
+	for (t = next_changed(changed, 0, end); t < end; t = next_changed(changed, t + 1, end))
 		known += evict_seen(fs, CLAIMS_ROOT, t) != 0;
 	if (known >= EPOCH_FROM_NAMES && mark_increment_epoch(fs))
 		return;
-	for (t = next_changed(changed, 0); known && t < changed->tensors;
-	     t = next_changed(changed, t + 1))
+	for (t = next_changed(changed, 0, end); known && t < end;
+	     t = next_changed(changed, t + 1, end))
 		forget_names(fs, t);
 }
 
@@ -331,9 +331,10 @@ static void forget_changed_names(struct wloadfs *fs, const struct mark_changed *
 static void evict_changed_in(struct wloadfs *fs, const struct mark_changed *changed, uint32_t shard)
 {
 	const struct wload_shard *s = wload_checkpoint_shard(fs->ckpt, shard);
-	uint32_t few[SHARD_FROM_TENSORS], count = 0, t;
+	uint32_t few[SHARD_FROM_TENSORS], count = 0, end = s->end, t;
 
-	for (t = next_changed(changed, s->first); t < s->end; t = next_changed(changed, t + 1)) {
+	for (t = next_changed(changed, s->first, end); t < end;
+	     t = next_changed(changed, t + 1, end)) {
 		bool consumed = fs_is_consumed(fs, t);
 
 		evict_mapped(fs, consumed ? CLAIMS_ROOT : changed->who, t);
