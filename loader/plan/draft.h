@@ -40,6 +40,10 @@ struct draft_view {
 	bool one_of_all; /* an expert of a tensor that holds them all */
 	uint32_t of, at;
 	uint64_t row;
+
+	/* Elements of each dimension that no rank has a part of: those that share a scale where
+	 * they are quantised, and of rows as many, for those are the next layer's columns. 0: 1 */
+	uint64_t unit[2];
 };
 
 /* Parts joined end to end along their first dimension; of a stack, those of each expert, and the

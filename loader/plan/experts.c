@@ -49,6 +49,17 @@ bool experts_fit(const struct rules_experts *rule, const struct wload_tensor *t,
 	return expert_of(rule, t).rows % rule->parts.count == 0;
 }
 
+/* Bytes past the columns are a block of those, and two values each. */
+static void set_units(const struct wload_tensor *t, struct draft_view *view)
+{
+	uint64_t block = 1;
+
+	for (uint32_t i = 3; i < t->rank; i++)
+		block *= t->shape[i]; /* at most the tensor's elements */
+	view->unit[0] = t->rank > 3 && t->dtype == WLOAD_DTYPE_U8 ? 2 * block : 1;
+	view->unit[1] = block;
+}
+
 /* Makes STEM EXPERT "." PART "." LEAF in the arena. */
 static char *view_name(struct draft *draft, const struct rules_experts *rule, const char *of,
 		       size_t stem_len, uint32_t expert, uint32_t index)
@@ -95,5 +106,6 @@ int experts_view(struct draft *draft, const struct rules_experts *rule, uint32_t
 	view.stride = view.of * row;
 	if (mixed && !view.staged)
 		view.offset += index * row;
+	set_units(&t, &view);
 	return draft_add_view(draft, &view, ret_part, err);
 }

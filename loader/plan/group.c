@@ -160,24 +160,32 @@ static int enter_tensor(const struct walk *w, uint32_t tensor, const struct foun
 	return 0;
 }
 
-/* A scale's views learn whose they are. */
+/* A part's view, or NULL. */
+static struct draft_view *view_of(const struct draft *draft, uint32_t part)
+{
+	bool is_view = part != GROUP_NONE && part >= draft->tensor_count;
+
+	return is_view ? &draft->views[part - draft->tensor_count] : NULL;
+}
+
+/* A scale's views learn whose they are, and all that is beside a weight that its rows are shared
+ * out in blocks. */
 static void pair_views(const struct draft *draft, const struct group *g)
 {
 	size_t weight = find_name(&g->rule->leaves, "weight"), count = (size_t)g->experts * g->from;
 
 	if (weight == g->rule->leaves.count)
 		return;
-	for (size_t leaf = 0; leaf < g->rule->leaves.count; leaf++) {
-		if (!scale_leaf(g->rule->leaves.items[leaf]))
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			uint32_t part = group_leaf(g, leaf)[i];
+	for (size_t leaf = 0; leaf < g->rule->leaves.count; leaf++)
+		for (size_t i = 0; leaf != weight && i < count; i++) {
+			struct draft_view *view = view_of(draft, group_leaf(g, leaf)[i]);
+			const struct draft_view *of = view_of(draft, group_leaf(g, weight)[i]);
 
-			if (part != GROUP_NONE && part >= draft->tensor_count)
-				draft->views[part - draft->tensor_count].weight =
-					group_leaf(g, weight)[i];
+			if (view && scale_leaf(g->rule->leaves.items[leaf]))
+				view->weight = group_leaf(g, weight)[i];
+			if (view && of)
+				view->unit[0] = of->unit[0];
 		}
-	}
 }
 
 static const char *name_at(const struct draft *draft, uint32_t name_rank, uint32_t *ret_tensor)

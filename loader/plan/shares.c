@@ -24,6 +24,21 @@ struct split_range shares_range(uint64_t size, uint32_t tp, uint32_t rank)
 	return range;
 }
 
+struct split_range shares_blocks(uint64_t size, uint64_t unit, uint32_t tp, uint32_t rank)
+{
+	uint64_t blocks, share, start, end;
+
+	if (unit <= 1)
+		return shares_range(size, tp, rank);
+	blocks = size / unit + (size % unit != 0);
+	share = blocks / tp + (blocks % tp != 0);
+	start = share && rank > blocks / share ? blocks : rank * share;
+	end = blocks - start < share ? blocks : start + share;
+	start = start <= size / unit ? start * unit : size;
+	end = end <= size / unit ? end * unit : size;
+	return (struct split_range){start, end - start};
+}
+
 /* Finds what is beside a tensor in its module.
  *
  * Returns 1, 0 when there is none, or -ENOMEM. */

@@ -10,6 +10,10 @@
  * have less, or nothing; a size of 1 is everybody's. */
 struct split_range shares_range(uint64_t size, uint32_t tp, uint32_t rank);
 
+/* The same of blocks of `unit` elements, of which the last may be short; no rank has a part of one,
+ * and a single one is the first rank's. With a unit of 0 or 1 as above. */
+struct split_range shares_blocks(uint64_t size, uint64_t unit, uint32_t tp, uint32_t rank);
+
 /* The same among as many ranks as divide the blocks that a part's weight is quantised in: the
  * greatest common divisor of both. Each share is then several ranks', those of the same remainder.
  *

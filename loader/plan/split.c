@@ -115,19 +115,30 @@ static int find_way(const struct split *split, const struct wload_tensor *tensor
 
 /* ---- which range ----------------------------------------------------------------------------- */
 
-/* The range of a weight in the blocks of its scale. */
-static int range_in_blocks(const struct split *split, const struct wload_tensor *scale,
-			   const struct wload_tensor *weight, uint32_t dim,
-			   struct split_range *range, uint64_t *ret_rest, struct wload_error *err)
+/* Elements of a dimension of a part that stay together. */
+static uint64_t unit_of(const struct split *split, uint32_t part, uint32_t dim)
 {
-	uint64_t size = weight->shape[dim], end = range->start + range->length, block;
+	const struct draft_view *view = draft_view(split->draft, part);
 
-	if (scale->rank > weight->rank || !scale_block(size, scale->shape[dim], &block))
+	return view && dim < 2 && view->unit[dim] ? view->unit[dim] : 1;
+}
+
+/* The range of a weight in the blocks of its scale. One block is all ranks', but for that of a row
+ * which only one rank has any of. */
+static int range_in_blocks(const struct split *split, const struct wload_tensor *scale,
+			   uint32_t weight, uint32_t dim, struct split_range *range,
+			   uint64_t *ret_rest, struct wload_error *err)
+{
+	struct wload_tensor of = draft_part(split->draft, weight);
+	uint64_t size = of.shape[dim], end = range->start + range->length, block;
+	bool whole = dim == 1 && unit_of(split, weight, dim) > 1;
+
+	if (scale->rank > of.rank || !scale_block(size, scale->shape[dim], &block))
 		return split_fail(split, scale->name, EOPNOTSUPP, err,
 				  "has dimension %" PRIu32 " of %" PRIu64 ", which are no blocks "
 				  "of its weight's %" PRIu64,
 				  dim, scale->shape[dim], size);
-	if (scale->shape[dim] == 1) { /* one block for all ranks */
+	if (scale->shape[dim] == 1 && !whole) {
 		*range = (struct split_range){0, 1};
 		return 0;
 	}
@@ -265,7 +276,8 @@ static int find_range(const struct split *split, uint32_t part, const struct way
 		return heads_range(split, &tensor, way->rule, ret_range, err);
 	if (way->rule && way->rule->divisor)
 		return shares_divisor(split, part, along->dim, ret_range, err);
-	*ret_range = shares_range(tensor.shape[along->dim], split->tp, split->rank);
+	*ret_range = shares_blocks(tensor.shape[along->dim], unit_of(split, part, along->dim),
+				   split->tp, split->rank);
 	return 0;
 }
 
@@ -284,7 +296,7 @@ static int cut_along(const struct split *split, uint32_t part, const struct way 
 		return r;
 	r = find_range(split, scales ? weight : part, way, &range, err);
 	if (r == 0 && scales)
-		r = range_in_blocks(split, &tensor, &of, along->dim, &range, &ret->rest, err);
+		r = range_in_blocks(split, &tensor, weight, along->dim, &range, &ret->rest, err);
 	if (r < 0 || range.length == tensor.shape[along->dim])
 		return r;
 	return cut(split, &tensor, along->dim, range, ret, err);

@@ -65,7 +65,11 @@ class Own(family_reference.Model):
             matrix = matrix.T if transposed else matrix
             pieces = ([matrix[i::len(parts)] for i in range(len(parts))] if interleaved
                       else numpy.split(matrix, len(parts)))
-            pieces = [family_reference.shard(p, self.moe_tp, self.moe_rank, dim) for p in pieces]
+            unit = self.units.get((leaf, dim))
+            if unit and len(tail):
+                unit = unit if dim == 0 else 1  # a column is a block
+            pieces = [family_reference.shard(p, self.moe_tp, self.moe_rank, dim, unit)
+                      for p in pieces]
             made = (numpy.stack(pieces, 1).reshape(-1, *pieces[0].shape[1:]) if interleaved
                     else numpy.concatenate(pieces))
             assert made.shape[2:] == tail

@@ -33,14 +33,15 @@ def read(folder):
     return found
 
 
-def shard(array, tp, rank, dim):
-    """load_weight_shard(): share `rank` of tp, rounded up, of a dimension."""
+def shard(array, tp, rank, dim, unit=None):
+    """load_weight_shard(): share `rank` of tp, rounded up, of a dimension; of whole units, if any."""
     if tp == 1 or array.ndim == 0 or (array.ndim == 1 and dim == 1):
         return array
     width = array.shape[dim]
-    if width == 1:
+    if width == 1 and not unit:
         return array
-    share = -(-width // tp)
+    unit = unit or 1
+    share = -(-(-(-width // unit)) // tp) * unit
     begin, end = min(rank * share, width), min((rank + 1) * share, width)
     return array[begin:end] if dim == 0 else array[:, begin:end]
 
@@ -56,6 +57,7 @@ class Model:
         self.tp, self.rank, self.ep = tp, rank, ep
         # Mapping: moe_tp_size = tp // ep, moe_ep_rank = rank % ep, moe_tp_rank = rank // ep
         self.moe_tp, self.moe_rank, self.ep_rank = tp // ep, rank // ep, rank % ep
+        self.units = {}  # (part's leaf, dimension): elements of an expert's that stay together
         self.parameters = {}
 
     # ---- pieces ------------------------------------------------------------------------------
@@ -252,7 +254,8 @@ class Model:
                              if from_packed
                              else [self.take(f"{module}.{e}.{s}.{leaf}") for s in sources])
                     for part, array in zip(parts, taken):
-                        part[leaf] = shard(array, self.moe_tp, self.moe_rank, dim)
+                        part[leaf] = shard(array, self.moe_tp, self.moe_rank, dim,
+                                           self.units.get((leaf, dim)))
             own = [i for i, e in enumerate(numbers) if e in mine]
             merged = merged_scales.stacked(every, dtypes, own)
             for leaf in leaves:
@@ -357,14 +360,16 @@ class Model:
         self.gate_up(name + ".shared_expert")
 
     def gpt_oss_layer(self, name):
-        """Blocks of 32 values are whole: the reference pads where they would not be, we refuse."""
+        """Shares are of whole blocks of 32 values, all that is along them alike; the reference pads
+        each to 128 instead."""
         self.attention(name + ".self_attn")
         sinks = name + ".self_attn.sinks"
         self.put(sinks, self.dtype(sinks), self.heads(self.take(sinks)))
         name += ".mlp.experts"
-        share = -(-self.config["intermediate_size"] // self.moe_tp)
-        if f"{name}.down_proj_blocks" in self.stored and self.moe_tp > 1 and share % 32:
-            raise Impossible
+        if f"{name}.down_proj_blocks" in self.stored:
+            halves = f"{name}.down_proj_blocks" in self.tensors  # two values a byte
+            self.units = {("weight", 0): 32, ("weight_scale", 0): 32, ("bias", 0): 32,
+                          ("weight", 1): 16 if halves else 32, ("weight_scale", 1): 1}
         for tensor, leaf in (("_blocks", "weight"), ("_scales", "weight_scale"), ("_bias", "bias"),
                              ("", "weight")):
             self.unfuse(name, "gate_up_proj" + tensor, ("gate_proj", "up_proj"), leaf, True,

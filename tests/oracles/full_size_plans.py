@@ -28,12 +28,12 @@ WLOAD = os.path.join(ROOT, "build", BUILD, "wload")
 LAYOUTS = ("trtllm", "vllm")
 FAMILIES = [n for n in wload_families.FAMILIES if not n.startswith("tiny-")]
 SECONDS, RESIDENT_MIB = 0.5, 64
-# 28 heads; 90 blocks of an expert's columns, unless experts are shared out; of the others 8
-RANKS = {"qwen2.5-7b": 4, "gpt-oss-20b": 2, "gpt-oss-120b": 2}
+# 28 heads; of the others 8
+RANKS = {"qwen2.5-7b": 4}
 # among how many experts are shared out, where all of 8 ranks are looked at
 ALL_RANKS = {"qwen3-235b-a22b": (1, 4), "glm-4.5": (1, 4), "hunyuan-a13b": (1, 4),
              "deepseek-r1-fp8": (1, 4), "deepseek-r1-fp4": (1, 4), "llama-4-scout": (1, 4),
-             "gpt-oss-120b": (8,)}
+             "gpt-oss-120b": (1, 8)}
 LAYERS = 4  # of those
 ALSO = ("k_b_proj_trans", "v_b_proj")
 WIDTHS = {"BF16": 2, "F32": 4, "U8": 1, "F8_E4M3": 1}
@@ -90,16 +90,16 @@ SHAPES = {
             "BF16", [16384, 5120], [2048, 5120]),
         "vision_model.model.layers.0.self_attn.q_proj.weight": (
             "BF16", [1408, 1408], [1408, 1408])},
-    ("gpt-oss-120b", "trtllm"): {
+    ("gpt-oss-120b", "trtllm"): {  # 90 blocks of 32: 12 of them, and the last rank 6
         "model.layers.0.mlp.experts.w3_w1_weight": (
-            "U8", [128, 5760, 1440], [128, 2880, 1440]),
+            "U8", [128, 5760, 1440], [128, 384, 1440]),
         "model.layers.0.mlp.experts.w3_w1_weight_scale": (
-            "U8", [128, 5760, 90], [128, 2880, 90]),
-        "model.layers.0.mlp.experts.w3_w1_bias": ("BF16", [128, 5760], [128, 2880]),
-        "model.layers.0.mlp.experts.w2_weight": ("U8", [128, 2880, 1440], [128, 2880, 720]),
-        "model.layers.0.mlp.experts.w2_weight_scale": ("U8", [128, 2880, 90], [128, 2880, 45]),
+            "U8", [128, 5760, 90], [128, 384, 90]),
+        "model.layers.0.mlp.experts.w3_w1_bias": ("BF16", [128, 5760], [128, 384]),
+        "model.layers.0.mlp.experts.w2_weight": ("U8", [128, 2880, 1440], [128, 2880, 96]),
+        "model.layers.0.mlp.experts.w2_weight_scale": ("U8", [128, 2880, 90], [128, 2880, 6]),
         "model.layers.35.mlp.experts.w2_bias": ("BF16", [128, 2880], [128, 2880]),
-        "model.layers.0.self_attn.sinks": ("BF16", [64], [32])},
+        "model.layers.0.self_attn.sinks": ("BF16", [64], [8])},
     ("llama-3.1-70b", "vllm"): {
         "lm_head.weight": ("BF16", [128256, 8192], [16032, 8192])},
 }
