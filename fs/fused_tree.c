@@ -34,24 +34,25 @@ int fused_tree_lookup(const struct wloadfs *fs, struct node folder, const char *
 	return fused_shows(&look, param) ? 0 : -ENOENT;
 }
 
-bool fused_tree_entry(const struct wloadfs *fs, struct node folder, uint64_t at,
-		      struct tree_entry *ret)
+int fused_tree_entry(const struct wloadfs *fs, struct node folder, uint64_t at,
+		     struct tree_entry *ret)
 {
 	struct fused_look look CLEANUP(fused_done) = {0};
 	const char *name;
+	int r = fused_look(fs, folder.who, &look);
 
-	if (fused_look(fs, folder.who, &look) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	while (at < look.tree->params && !fused_shows(&look, (uint32_t)at))
 		at++;
 	if (at >= look.tree->params)
-		return false;
+		return 0;
 	name = wload_plan_param(look.planned.plan, (uint32_t)at)->name;
 	name_to_file(name, strlen(name), "", ret->name_buf);
 	ret->node = param_node(folder, (uint32_t)at);
 	ret->name = ret->name_buf;
 	ret->next = at + 1;
-	return true;
+	return 1;
 }
 
 /* ---- a rank's checkpoint ---- */
@@ -104,17 +105,20 @@ int made_tree_lookup(const struct wloadfs *fs, struct node folder, const char *n
 	return r;
 }
 
-bool made_tree_entry(const struct wloadfs *fs, struct node folder, uint32_t file,
-		     struct tree_entry *ret)
+int made_tree_entry(const struct wloadfs *fs, struct node folder, uint32_t file,
+		    struct tree_entry *ret)
 {
 	struct made_look look CLEANUP(made_done) = {0};
+	int r = made_look(fs, folder.who, &look);
 
-	if (made_look(fs, folder.who, &look) < 0 || file >= made_files(&look.planned.shape->made))
-		return false;
+	if (r < 0)
+		return r;
+	if (file >= made_files(&look.planned.shape->made))
+		return 0;
 	made_name(&look.planned.shape->made, file, ret->name_buf);
 	ret->node = made_node(folder, file);
 	ret->name = ret->name_buf;
-	return true;
+	return 1;
 }
 
 /* ---- attributes ---- */

@@ -9,14 +9,14 @@
 /* Finds a parameter in fused/. Returns as tree_lookup(), or -EIO where there is no plan. */
 int fused_tree_lookup(const struct wloadfs *fs, struct node folder, const char *name,
 		      struct node *ret);
-bool fused_tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
-		      struct tree_entry *ret);
+int fused_tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
+		     struct tree_entry *ret);
 
 /* The files that a rank's folder has in the place of the checkpoint's shards and index. */
 int made_tree_lookup(const struct wloadfs *fs, struct node folder, const char *name,
 		     struct node *ret);
-bool made_tree_entry(const struct wloadfs *fs, struct node folder, uint32_t file,
-		     struct tree_entry *ret);
+int made_tree_entry(const struct wloadfs *fs, struct node folder, uint32_t file,
+		    struct tree_entry *ret);
 
 /* Does a rank's folder have made files, and not the one of the checkpoint's own? */
 bool made_tree_is_root(const struct wloadfs *fs, struct node folder);

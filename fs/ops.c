@@ -156,20 +156,22 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- listings ---- */
 
-/* The entry at or behind a cookie, "." and ".." included. */
-static bool entry_at(const struct wloadfs *fs, struct node folder, uint64_t cookie,
-		     struct tree_entry *ret)
+/* The entry at or behind a cookie, "." and ".." included. Returns as tree_entry(). */
+static int entry_at(const struct wloadfs *fs, struct node folder, uint64_t cookie,
+		    struct tree_entry *ret)
 {
+	int r;
+
 	if (cookie < DOTS) {
 		ret->node = folder; /* the kernel fills in the parent's number itself */
 		ret->name = cookie == 0 ? "." : "..";
 		ret->next = cookie + 1;
-		return true;
+		return 1;
 	}
-	if (!tree_entry(fs, folder, cookie - DOTS, ret))
-		return false;
-	ret->next += DOTS;
-	return true;
+	r = tree_entry(fs, folder, cookie - DOTS, ret);
+	if (r > 0)
+		ret->next += DOTS;
+	return r;
 }
 
 /* Adds one entry to a reply. Returns its size; over `room` when it does not fit. */
@@ -207,12 +209,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 	struct tree_entry entry;
 	uint64_t cookie = (uint64_t)off;
 	size_t used = 0, shown_count = 0;
+	int r;
 
 	if (!buf || !shown) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	for (; entry_at(fs, folder, cookie, &entry); cookie = entry.next) {
+	for (; (r = entry_at(fs, folder, cookie, &entry)) > 0; cookie = entry.next) {
 		size_t n = add_entry(req, &entry, buf + used, size - used, plus, cookie);
 
 		if (n > size - used)
@@ -222,7 +225,11 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		if (plus && n)
 			shown[shown_count++] = entry.node;
 	}
-	fuse_reply_buf(req, buf, used);
+	/* Behind what is shown an error waits for the next call. */
+	if (r < 0 && used == 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_buf(req, buf, used);
 	while (shown_count)
 		check_shown(fs, shown[--shown_count]);
 }
@@ -263,12 +270,14 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static int remove_folder(struct wloadfs *fs, struct node folder)
 {
 	_Atomic uint8_t *life = tree_life(fs, folder);
+	int r;
 	LOCK_SCOPE(&fs->lock);
 
 	if (!life)
 		return -EPERM;
-	if (!tree_is_empty(fs, folder))
-		return -ENOTEMPTY;
+	r = tree_is_empty(fs, folder);
+	if (r <= 0)
+		return r < 0 ? r : -ENOTEMPTY;
 	if (atomic_load(life) == folder.life)
 		atomic_fetch_add(life, 1);
 	return 0;

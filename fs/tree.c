@@ -398,8 +398,8 @@ double tree_attr_timeout(const struct wloadfs *fs, struct node node)
 /* ---- listings ---- */
 
 /* Entries come as views, own ones, made ones; each kind has cookies of its own. */
-static bool entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
-		      struct tree_entry *ret)
+static int entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
+		     struct tree_entry *ret)
 {
 	const struct own_entry *dir = &fs->own.entry[folder.index];
 
@@ -408,7 +408,7 @@ static bool entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
 			continue;
 		ret->name = views[at].name;
 		ret->next = at + 1;
-		return true;
+		return 1;
 	}
 	for (; at < COOKIE_MADE; at++) {
 		uint64_t child = at - (is_tree_root(folder) ? VIEW_COUNT : 0);
@@ -420,12 +420,13 @@ static bool entry_own(const struct wloadfs *fs, struct node folder, uint64_t at,
 		ret->node = own_node(fs, folder, dir->first_child + (uint32_t)child);
 		ret->name = fs->own.entry[ret->node.index].name;
 		ret->next = at + 1;
-		return true;
+		return 1;
 	}
 	at = at < COOKIE_MADE ? COOKIE_MADE : at;
 	ret->next = at + 1;
-	return made_tree_is_root(fs, folder) &&
-	       made_tree_entry(fs, folder, (uint32_t)(at - COOKIE_MADE), ret);
+	if (!made_tree_is_root(fs, folder))
+		return 0;
+	return made_tree_entry(fs, folder, (uint32_t)(at - COOKIE_MADE), ret);
 }
 
 static bool entry_flat(const struct wloadfs *fs, struct node folder, uint64_t at,
@@ -502,8 +503,8 @@ static bool entry_rank(const struct wloadfs *fs, uint64_t at, struct tree_entry 
 	return true;
 }
 
-bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
-		struct tree_entry *ret)
+int tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
+	       struct tree_entry *ret)
 {
 	switch (folder.kind) {
 	case NODE_OWN:
@@ -520,13 +521,14 @@ bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
 	case NODE_FUSED:
 		return fused_tree_entry(fs, folder, cookie, ret);
 	default:
-		return false;
+		return 0;
 	}
 }
 
-bool tree_is_empty(const struct wloadfs *fs, struct node folder)
+int tree_is_empty(const struct wloadfs *fs, struct node folder)
 {
 	struct tree_entry entry;
+	int r = tree_entry(fs, folder, 0, &entry);
 
-	return !tree_entry(fs, folder, 0, &entry);
+	return r < 0 ? r : !r;
 }

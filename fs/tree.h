@@ -48,12 +48,12 @@ struct tree_entry {
 
 /* The entry at or behind a cookie (0: the first). Cookies stay valid while names go.
  *
- * Returns false behind the last. */
-bool tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
-		struct tree_entry *ret);
+ * Returns 1, 0 behind the last, or as plans_get() where there is no plan of what is shown. */
+int tree_entry(const struct wloadfs *fs, struct node folder, uint64_t cookie,
+	       struct tree_entry *ret);
 
-/* Whether a folder shows nothing any more. */
-bool tree_is_empty(const struct wloadfs *fs, struct node folder);
+/* Whether a folder shows nothing any more. Returns 1 or 0, or as tree_entry(). */
+int tree_is_empty(const struct wloadfs *fs, struct node folder);
 
 /* The names that the mount's own folders take in the root; NULL ends the list. */
 const char *const *tree_reserved(const struct wloadfs *fs);

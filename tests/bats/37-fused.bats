@@ -121,6 +121,28 @@ map_and_remove() {
 	wl_umount "$MNT"
 }
 
+@test "fused: where the plan can't be built, listing and removing it fail" {
+	make_tensors "$CKPT" <<-'END'
+		m.a.k.weight BF16 4,64
+		m.a.v.weight BF16 0,64
+	END
+	echo '{"model_type": "x", "heads": 2}' >"$CKPT/config.json"
+	cat >"$BATS_TEST_TMPDIR/rules.json" <<-'END'
+		{"family": "x", "model_types": ["x"],
+		 "fuse": [{"into": "kv", "from": ["k", "v"], "within": "a"}],
+		 "also": [{"into": "v_alone", "from": "v", "within": "a", "each": "heads"}]}
+	END
+	wl_mount "$CKPT" "$MNT" -o "rules=$BATS_TEST_TMPDIR/rules.json"
+	run -2 ls "$F"
+	assert_output --partial 'Input/output error'
+	assert_errno EIO rmdir "$F"
+	assert_dir_exists "$F"
+	assert_equal "$(grep -c "wloadfs: fused/ can't be shown: .*no whole ones" \
+		"${WL_LOGS[$MNT]}")" 1
+	assert_tensor "$MNT/tensors/m.a.k.weight" m.a.k.weight
+	wl_umount "$MNT"
+}
+
 @test "fused: where config.json can't be read it is absent, and the log says why" {
 	make_tensors "$CKPT" <<<"t U8 100"
 	echo '[1]' >"$CKPT/config.json"
