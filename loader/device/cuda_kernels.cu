@@ -27,6 +27,8 @@ static uint32_t block_units(enum cuda_kernel kernel)
 	case CUDA_TRANSPOSE:
 	case CUDA_VALUES_TILE:
 		return 1;
+	case CUDA_VALUES:
+		return CUDA_BLOCK_THREADS;
 	case CUDA_REQUANTISE_NVFP4_WEIGHT:
 		return CUDA_BLOCK_THREADS * CUDA_THREAD_GROUPS;
 	default:

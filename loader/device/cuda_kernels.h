@@ -31,7 +31,7 @@ enum cuda_kernel {
 };
 
 #define CUDA_PAIRS_UNIT(width) (8 / (width)) /* pairs */
-#define CUDA_VALUES_UNIT       8
+#define CUDA_VALUES_UNIT       16
 #define CUDA_BYTES_UNIT	       16
 #define CUDA_BLOCK_THREADS     256
 #define CUDA_THREAD_UNITS      4 /* that are on their way at once; a tile is a block's */

@@ -173,7 +173,8 @@ DEVICE_FN void multiply(const struct cuda_job *job, uint32_t d, const struct sca
  */
 
 /* Units of the last dimension begin at indexes that are multiples of CUDA_VALUES_UNIT, so that most
- * have one scale; the first begins `skip` before the job does. */
+ * have one scale; the first begins `skip` before the job does. A thread does one: with two or four
+ * of them there are fewer threads at once, and what it takes is measured to be longer. */
 template <int FROM, int TO>
 static __global__ void __launch_bounds__(CUDA_BLOCK_THREADS)
 	values_rows(const struct cuda_job *__restrict__ jobs)
@@ -181,43 +182,27 @@ static __global__ void __launch_bounds__(CUDA_BLOCK_THREADS)
 	const int n = CUDA_VALUES_UNIT;
 	const struct cuda_job *job = &jobs[blockIdx.y];
 	uint32_t last = job->dims - 1, size = job->size[last], skip = job->skip;
-	uint32_t units = (skip + size + n - 1) / n;
-	uint32_t words[CUDA_THREAD_UNITS][words_of(bits_of(FROM), n)];
-	struct scales scales[CUDA_THREAD_UNITS];
-	uint64_t out[CUDA_THREAD_UNITS];
-	int count[CUDA_THREAD_UNITS];
+	uint32_t units = (skip + size + n - 1) / n, first;
+	uint32_t words[words_of(bits_of(FROM), n)], rounded[words_of(bits_of(TO), n)];
+	uint64_t unit = unit_of(0, 1);
+	struct scales scales;
+	struct place p;
+	float values[n];
+	int count;
 
-#pragma unroll
-	for (unsigned int k = 0; k < CUDA_THREAD_UNITS; k++) {
-		uint64_t unit = unit_of(k, CUDA_THREAD_UNITS);
-		struct place p;
-		uint32_t first;
-
-		count[k] = 0;
-		if (unit >= job->units)
-			continue;
-		p = place_of(job, (uint32_t)unit, units, job->size_by[last]);
-		first = p.last ? p.last * n - skip : 0;
-		count[k] = (int)(min((p.last + 1) * n - skip, size) - first);
-		out[k] = p.out + first * job->out_stride[last];
-		load_elements<bits_of(FROM), n>(job->in,
-						p.in + first * job->in_stride[last] + job->in_half,
-						job->in_stride[last], count[k], words[k]);
-		scales[k] = scales_of(job, last, p.scale, first, count[k]);
-	}
-#pragma unroll
-	for (unsigned int k = 0; k < CUDA_THREAD_UNITS; k++) {
-		uint32_t rounded[words_of(bits_of(TO), n)];
-		float values[n];
-
-		if (count[k] == 0)
-			continue;
-		values_of<FROM, n>(words[k], values);
-		multiply<n>(job, last, &scales[k], count[k], values);
-		round_values<TO, n>(values, rounded);
-		store_elements<bits_of(TO), n>(job->out + out[k], job->out_stride[last], count[k],
-					       rounded);
-	}
+	if (unit >= job->units)
+		return;
+	p = place_of(job, (uint32_t)unit, units, job->size_by[last]);
+	first = p.last ? p.last * n - skip : 0;
+	count = (int)(min((p.last + 1) * n - skip, size) - first);
+	load_elements<bits_of(FROM), n>(job->in, p.in + first * job->in_stride[last] + job->in_half,
+					job->in_stride[last], count, words);
+	scales = scales_of(job, last, p.scale, first, count);
+	values_of<FROM, n>(words, values);
+	multiply<n>(job, last, &scales, count, values);
+	round_values<TO, n>(values, rounded);
+	store_elements<bits_of(TO), n>(job->out + p.out + first * job->out_stride[last],
+				       job->out_stride[last], count, rounded);
 }
 
 /* ---- tiles ------------------------------------------------------------------------------------
