@@ -12,10 +12,12 @@
 #include <string.h>
 
 #include "loader/transform/kinds.h"
+#include "loader/transform/transpose.h"
 
 #define TILE	       64
 #define TILE_AREA      (TILE * TILE)
 #define PACK_GAP_BYTES 8
+#define BLOCK	       8 /* bytes that are transposed as one */
 
 static void drop_dim(struct rows *rows, unsigned int d)
 {
@@ -134,6 +136,29 @@ static size_t pack(const struct work *work, const struct row *row, uint64_t rows
 	return pitch;
 }
 
+/* Is a tile of `rows` rows, of `count` elements, a matrix of bytes that only has to be transposed?
+ */
+static bool is_of_bytes(const struct work *work, uint64_t rows, uint64_t count)
+{
+	return work->rows.step->kind == WLOAD_STEP_MOVE && work->width == 2 && rows >= BLOCK &&
+	       count >= BLOCK && rows * count <= TILE_AREA &&
+	       work->rows.in.stride[work->across] == work->width &&
+	       work->rows.out_stride[work->along] == work->width;
+}
+
+/* Does such a tile, by way of one that is dense: where rows of what is written are a power of two
+ * apart, lines of the cache would push each other out before they are full. */
+static void transpose_tile(const struct work *work, const struct row *row, uint64_t rows)
+{
+	uint8_t tile[TILE_AREA], *out = work->rows.out + row->out / 2;
+	size_t out_pitch = work->rows.out_stride[work->across] / 2;
+
+	transpose_bytes(work->rows.in.bytes + row->in / 2, row->in_stride / 2, row->count, rows,
+			tile, row->count);
+	for (size_t i = 0; i < rows; i++)
+		memcpy(out + i * out_pitch, tile + i * row->count, row->count);
+}
+
 /* The tile at index[]: rows of its part of `along`, one for each of its part of `across`. */
 static int run_tile(struct work *work, row_runner run, uint64_t index[WLOAD_STEP_DIMS],
 		    const uint64_t tile[WLOAD_STEP_DIMS])
@@ -154,6 +179,10 @@ static int run_tile(struct work *work, row_runner run, uint64_t index[WLOAD_STEP
 
 		index[across] = first + i;
 		row = row_at(work, index, count);
+		if (i == 0 && is_of_bytes(work, rows, count)) {
+			transpose_tile(work, &row, rows);
+			break;
+		}
 		if (packs && i == 0)
 			pitch = pack(work, &row, rows, packed);
 		if (packs) {

@@ -124,6 +124,49 @@ static struct wload_step transpose(enum wload_dtype dtype, uint64_t rows, uint64
 				   .block = {1, 1, 1, 1, 1, 1}};
 }
 
+/* Matrices of bytes of all shapes about the size of a block, and of a tile; rows of both sides are
+ * longer than what is moved of them, and what is between stays as it is. */
+static bool bytes_agree(uint64_t rows, uint64_t columns, uint8_t *in, uint8_t *out, uint8_t *want)
+{
+	struct wload_step step = transpose(WLOAD_DTYPE_U8, rows, columns);
+	struct wload_param param = {.name = "w", .steps = &step, .step_count = 1};
+	uint64_t in_pitch = columns + rows % 3, out_pitch = rows + columns % 4;
+	struct wload_error err = {0};
+
+	step.in_stride[1] = in_pitch;
+	step.out_stride[0] = out_pitch;
+	step.in = columns % 5;
+	step.out = rows % 7;
+	param.bytes = step.out + columns * out_pitch;
+	param.staged_bytes = step.in + rows * in_pitch;
+	memset(out, 0xa5, param.bytes);
+	memset(want, 0xa5, param.bytes);
+	for (uint64_t i = 0; i < rows; i++)
+		for (uint64_t k = 0; k < columns; k++)
+			want[step.out + k * out_pitch + i] = in[step.in + i * in_pitch + k];
+	return transform_run(&param, in, out, &err) == 0 && memcmp(out, want, param.bytes) == 0;
+}
+
+static void test_bytes(struct tap *t)
+{
+	static const uint64_t large[] = {1, 7, 8, 63, 64, 65, 127, 130, 513};
+	size_t most = 600 * 600, good = 0, larges = sizeof(large) / sizeof(large[0]);
+	uint8_t *in = malloc(most), *out = malloc(most), *want = malloc(most);
+	struct random_state r = {7};
+
+	random_bytes(&r, in, most);
+	for (uint64_t rows = 1; rows <= 33; rows++)
+		for (uint64_t columns = 1; columns <= 33; columns++)
+			good += bytes_agree(rows, columns, in, out, want);
+	for (size_t i = 0; i < larges; i++)
+		for (size_t k = 0; k < larges; k++)
+			good += bytes_agree(large[i], large[k], in, out, want);
+	ok(t, good == 33 * 33 + larges * larges, "%zu transposed matrices of bytes", good);
+	free(in);
+	free(out);
+	free(want);
+}
+
 static const struct reading {
 	const char *name;
 	uint64_t rows, columns, lo, bytes, most; /* most: bytes read */
@@ -220,6 +263,7 @@ int main(void)
 	struct tap t = {0};
 
 	test_random(&t);
+	test_bytes(&t);
 	test_reading(&t);
 	test_slabs(&t);
 	test_failures(&t);
