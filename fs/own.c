@@ -15,8 +15,6 @@
 #include "loader/base/checked.h"
 #include "loader/base/cleanup.h"
 
-#define CONFIG_FILE "config.json"
-
 struct scan {
 	const struct wload_checkpoint *ckpt;
 	int folder_fd;
@@ -207,8 +205,8 @@ static int scan_folder(struct scan *scan, uint32_t folder, struct wload_error *e
  * which no parameter could be made of it. */
 static int scan_file(struct scan *scan, const char *name, struct wload_error *err)
 {
-	const char *const names[] = {name, CONFIG_FILE};
-	bool config = wload_checkpoint_config(scan->ckpt) && strcmp(name, CONFIG_FILE) != 0;
+	const char *const names[] = {name, WLOAD_CONFIG_FILE};
+	bool config = wload_checkpoint_config(scan->ckpt) && strcmp(name, WLOAD_CONFIG_FILE) != 0;
 	struct own_entry *root;
 	struct stat st;
 	int r = 0;

@@ -78,6 +78,8 @@ WLOAD_API const char *wload_checkpoint_file(const struct wload_checkpoint *ckpt)
 /* An O_PATH descriptor of that folder, taken before anything was read. */
 WLOAD_API int wload_checkpoint_folder_fd(const struct wload_checkpoint *ckpt);
 
+#define WLOAD_CONFIG_FILE "config.json"
+
 /* The text of config.json beside the shards (NUL-terminated, read as it is), or NULL. */
 WLOAD_API const char *wload_checkpoint_config(const struct wload_checkpoint *ckpt);
 

@@ -133,17 +133,19 @@
  * 14. Conversions (struct wload_plan_options) are made of parameters as they were laid down by all
  *    of this, in this order:
  *
- *      dequantise  A weight with NAME_scale, NAME_scale_inv or NAME_weight_scale beside it becomes
- *                  numbers of `dtype`, or BF16: F8_E4M3 with scales of F32 or BF16, for blocks (6),
- * rows, or all of it; U8 with F8_E4M3 for 16 elements and an F32 NAME_scale_2 (NVFP4); U8 with U8
- * for 32 elements (MXFP4). Of two elements in a byte the low half comes first. Each part is scaled
- * by its own value. The scales are no parameters then, and an input_scale is unused. Other weights
- * that have scales, and F8_E4M3 without, are refused. swizzle     NVFP4's weight_scale is padded
- * with zeros to 128 rows and 4 columns, that of each expert by itself, and tiled: row r and column
- * c are byte r % 32 * 16 + r % 128 / 32 * 4 + c % 4 of tile [r / 128, c / 4], which are 512 bytes
- * each. Its shape is the padded one. dtype       BF16, F16 and F32 become that. Scales,
- * input_scale, k_scale and the like do not, nor does e_score_correction_bias: routers add it in
- * F32. */
+ *      dequantise  A weight with NAME_scale, NAME_scale_inv or NAME_weight_scale beside it
+ *                  becomes numbers of `dtype`, or BF16: F8_E4M3 with scales of F32 or BF16, for
+ *                  blocks (6), rows, or all of it; U8 with F8_E4M3 for 16 elements and an F32
+ *                  NAME_scale_2 (NVFP4); U8 with U8 for 32 elements (MXFP4). Of two elements in a
+ *                  byte the low half comes first. Each part is scaled by its own value. The scales
+ *                  are no parameters then, and an input_scale is unused. Other weights that have
+ *                  scales, and F8_E4M3 without, are refused.
+ *      swizzle     NVFP4's weight_scale is padded with zeros to 128 rows and 4 columns, that of
+ *                  each expert by itself, and tiled: row r and column c are byte
+ *                  r % 32 * 16 + r % 128 / 32 * 4 + c % 4 of tile [r / 128, c / 4], which are 512
+ *                  bytes each. Its shape is the padded one. Not together with dequantise.
+ *      dtype       BF16, F16 and F32 become that. Scales, input_scale, k_scale and the like do not,
+ *                  nor does e_score_correction_bias: routers add it in F32. */
 
 #include "wloadfs/tensor.h"
 #include "wloadfs/transform.h"

@@ -254,7 +254,7 @@ static int read_config(struct opening *o)
 	struct wload_error why = {0};
 	char *text CLEANUP_FREE = NULL;
 	size_t len;
-	int r = folder_read_file(&o->ckpt->folder, "config.json", CONFIG_BYTES_MAX, &text, &len,
+	int r = folder_read_file(&o->ckpt->folder, WLOAD_CONFIG_FILE, CONFIG_BYTES_MAX, &text, &len,
 				 &why);
 
 	if (r == -ENOENT)

@@ -138,12 +138,12 @@ struct side {
 	unsigned int inner, outer; /* outer: or NO_DIM */
 };
 
-/* The dimension of a stride; NO_DIM where there is none, or it is one of `not`. */
+/* The dimension of a stride; NO_DIM where there is none, or it is one of `taken`. */
 static unsigned int dim_of(const struct shape *s, const uint64_t *strides, uint64_t stride,
-			   struct side not )
+			   struct side taken)
 {
 	for (unsigned int d = 0; d < s->dims; d++)
-		if (strides[d] == stride && d != not .inner && d != not .outer)
+		if (strides[d] == stride && d != taken.inner && d != taken.outer)
 			return d;
 	return NO_DIM;
 }

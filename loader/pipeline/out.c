@@ -14,9 +14,9 @@
 #include "loader/checkpoint/safetensors.h"
 #include "loader/pipeline/out.h"
 #include "loader/plan/out_layout.h"
+#include "wloadfs/checkpoint.h"
 
-#define INDEX_FILE  "model.safetensors.index.json"
-#define CONFIG_FILE "config.json"
+#define INDEX_FILE "model.safetensors.index.json"
 
 /* A file under its hidden name: ".NAME.partial". */
 #define PARTIAL_NAME_MAX (OUT_FILE_NAME_MAX + 16)
@@ -202,8 +202,8 @@ static int write_sides(struct out *out, const char *config, struct wload_error *
 	size_t index_len;
 	int r = 0;
 
-	if (config && faccessat(out->dir_fd, CONFIG_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		r = write_side(out, CONFIG_FILE, config, strlen(config), &out->config, err);
+	if (config && faccessat(out->dir_fd, WLOAD_CONFIG_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		r = write_side(out, WLOAD_CONFIG_FILE, config, strlen(config), &out->config, err);
 	if (r < 0 || out->layout.shards == 1)
 		return r;
 	r = out_layout_index(&out->layout, out->plan, &index, &index_len, err);
@@ -299,7 +299,7 @@ int out_commit(struct out *out, struct wload_error *err)
 		out->revealed += r == 0;
 	}
 	if (r == 0)
-		r = reveal_side(out, CONFIG_FILE, &out->config, err);
+		r = reveal_side(out, WLOAD_CONFIG_FILE, &out->config, err);
 	if (r == 0)
 		r = reveal_side(out, INDEX_FILE, &out->index, err);
 	/* Not every filesystem can sync a folder; the names are there all the same. */
@@ -338,7 +338,7 @@ static void remove_all(const struct out *out)
 			remove_partial(out, name);
 	}
 	remove_side(out, INDEX_FILE, &out->index);
-	remove_side(out, CONFIG_FILE, &out->config);
+	remove_side(out, WLOAD_CONFIG_FILE, &out->config);
 	if (out->made_dir)
 		(void)rmdir(out->dir);
 }

@@ -17,7 +17,6 @@
 #define TILE	       64
 #define TILE_AREA      (TILE * TILE)
 #define PACK_GAP_BYTES 8
-#define BLOCK	       8 /* bytes that are transposed as one */
 
 static void drop_dim(struct rows *rows, unsigned int d)
 {
@@ -140,8 +139,8 @@ static size_t pack(const struct work *work, const struct row *row, uint64_t rows
  */
 static bool is_of_bytes(const struct work *work, uint64_t rows, uint64_t count)
 {
-	return work->rows.step->kind == WLOAD_STEP_MOVE && work->width == 2 && rows >= BLOCK &&
-	       count >= BLOCK && rows * count <= TILE_AREA &&
+	return work->rows.step->kind == WLOAD_STEP_MOVE && work->width == 2 &&
+	       rows >= TRANSPOSE_BLOCK && count >= TRANSPOSE_BLOCK && rows * count <= TILE_AREA &&
 	       work->rows.in.stride[work->across] == work->width &&
 	       work->rows.out_stride[work->along] == work->width;
 }

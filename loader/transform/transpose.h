@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TRANSPOSE_BLOCK 8 /* bytes of a side; what is smaller goes byte by byte */
+
 /* out[column][row] becomes in[row][column]; they don't overlap.
  *
  * pitch  bytes from one row to the next: of `in`, and of `out`, whose rows are columns of `in` */

@@ -71,4 +71,13 @@ static inline struct wload_inventory *world_inventory(const char *lines)
 	return world_sealed(inv);
 }
 
+/* Whether a text is what it should be; tells both where not. */
+static inline bool world_same(const char *what, const char *got, const char *want)
+{
+	if (!strcmp(got, want))
+		return true;
+	printf("# %s:\n%s# wanted:\n%s", what, got, want);
+	return false;
+}
+
 #endif

@@ -9,7 +9,6 @@
 #include <time.h>
 
 #include "loader/base/cleanup.h"
-#include "loader/plan/print.h"
 #include "plan_world.h"
 #include "tap.h"
 
@@ -360,14 +359,6 @@ static const char *check_plan(const struct wload_inventory *inv, const struct wl
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static bool same(const char *what, const char *got, const char *want)
-{
-	if (!strcmp(got, want))
-		return true;
-	printf("# %s:\n%s# wanted:\n%s", what, got, want);
-	return false;
-}
-
 static bool row_holds(const struct row *row, const struct wload_inventory *inv,
 		      const struct wload_plan *plan)
 {
@@ -376,13 +367,13 @@ static bool row_holds(const struct row *row, const struct wload_inventory *inv,
 	char *unused CLEANUP_FREE = describe_unused(inv, plan);
 	bool pass = true;
 
-	pass &= same("parameters", params, row->want);
-	pass &= same("unused", unused, row->unused ? row->unused : "");
-	pass &= same("family", wload_plan_family(plan), row->family ? row->family : "none");
+	pass &= world_same("parameters", params, row->want);
+	pass &= world_same("unused", unused, row->unused ? row->unused : "");
+	pass &= world_same("family", wload_plan_family(plan), row->family ? row->family : "none");
 	if (row->note ? !note || !strstr(note, row->note) : note != NULL)
-		pass &= same("note", note ? note : "none", row->note ? row->note : "none");
+		pass &= world_same("note", note ? note : "none", row->note ? row->note : "none");
 	if (wrong)
-		pass &= same("property", wrong, "");
+		pass &= world_same("property", wrong, "");
 	return pass;
 }
 
@@ -395,10 +386,10 @@ static void check_row(struct tap *tap, const char *of, const struct row *row)
 	bool pass = true;
 
 	if (row->rules && wload_rules_parse(row->rules, strlen(row->rules), "row", &rules, &err))
-		pass = same("rules", err.text, "");
+		pass = world_same("rules", err.text, "");
 	if (wload_plan_build(inv, row->config, &(struct wload_plan_options){.rules = rules}, &plan,
 			     &err))
-		pass = same("build", err.text, "");
+		pass = world_same("build", err.text, "");
 	wload_rules_free(rules); /* a plan must not need them any more */
 	ok(tap, pass && row_holds(row, inv, plan), "%s: %s", of, row->name);
 	wload_plan_free(plan);
@@ -433,117 +424,6 @@ static void check_bad_configs(struct tap *tap)
 			"bad config: %s", bad[i].name))
 			printf("# %d %s\n", r, err.text);
 	}
-	inventory_free(inv);
-}
-
-/* ---- printing -------------------------------------------------------------------------------- */
-
-static char *printed(int (*print)(FILE *, const struct wload_inventory *,
-				  const struct wload_plan *),
-		     const struct wload_inventory *inv, const struct wload_plan *plan)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	if (print(out, inv, plan) < 0)
-		world_wrong("printing failed");
-	fclose(out);
-	return text;
-}
-
-static void check_print(struct tap *tap)
-{
-	struct wload_inventory *inv = world_inventory(
-		"a.q.w U8 [4,2]\na.k.w U8 [2,2]\n\xc3\xa9\xc0\x80\x1b\"\\\xc2\x9b F32 []\n"
-		"h U8 [1]\n");
-	static const char rules_text[] =
-		"{\"family\": \"f\", \"model_types\": [\"m\"], \"fuse\": [{\"into\": \"qk\", "
-		"\"from\":"
-		" [\"q\", \"k\"], \"within\": \"a\", \"leaves\": [\"w\"]}],"
-		" \"tied\": [{\"when\": \"t\", \"skip\": \"h\"}]}";
-	struct wload_rules *rules = NULL;
-	struct wload_plan *plan = NULL;
-	FILE *full CLEANUP_FCLOSE = fopen("/dev/full", "w");
-	char *table, *json;
-
-	wload_rules_parse(rules_text, strlen(rules_text), "x", &rules, NULL);
-	wload_plan_build(inv, "{\"t\": true}", &(struct wload_plan_options){.rules = rules}, &plan,
-			 NULL);
-	table = printed(plan_print_table, inv, plan);
-	json = printed(plan_print_json, inv, plan);
-	ok(tap,
-	   same("table", table,
-		"PARAMETER  DTYPE        SHAPE            BYTES\n"
-		"a.qk.w     U8           [6,2]               12\n"
-		"  a.q.w    at 0                              8\n"
-		"  a.k.w    at 8                              4\n"
-		"\xc3\xa9??\"\\?     F32          []                   4\n"
-		"unused: h\n"
-		"family f: 2 parameters of 16 bytes, 1 of them fused, from 4 tensors, 1 unused\n"),
-	   "print: the table is aligned, and control bytes are made safe");
-	ok(tap,
-	   same("json", json,
-		"{\"family\": \"f\", \"tp\": 1, \"rank\": 0, \"ep\": 1, \"layout\": \"trtllm\", "
-		"\"note\": null, \"tensor_count\": 4, \"parameter_count\": 2,"
-		" \"fused_count\": 1, \"elsewhere_count\": 0, \"bytes\": 16,\n\"parameters\": [\n"
-		"{\"name\": \"a.qk.w\", \"dtype\": \"U8\", \"shape\": [6, 2], \"bytes\": 12,"
-		" \"sources\": [{\"tensor\": \"a.q.w\", \"src_offset\": 0, \"rows\": 1,"
-		" \"src_stride\": 0, \"dst_offset\": 0,"
-		" \"bytes\": 8}, {\"tensor\": \"a.k.w\", \"src_offset\": 0, \"rows\": 1,"
-		" \"src_stride\": 0, \"dst_offset\": 8,"
-		" \"bytes\": 4}]},\n"
-		"{\"name\": \"\xc3\xa9\\u0000\\u001b\\\"\\\\\xc2\x9b\", \"dtype\": \"F32\","
-		" \"shape\": [], \"bytes\": 4, \"sources\": [{\"tensor\":"
-		" \"\xc3\xa9\\u0000\\u001b\\\"\\\\\xc2\x9b\", \"src_offset\": 0, \"rows\": 1,"
-		" \"src_stride\": 0, \"dst_offset\":"
-		" 0, \"bytes\": 4}]}\n],\n\"unused\": [\"h\"]}\n"),
-	   "print: JSON, with a NUL as \\u0000");
-	ok(tap, plan_print_json(full, inv, plan) == -EIO, "print: a full disk is reported");
-	free(table);
-	free(json);
-	wload_plan_free(plan);
-	wload_rules_free(rules);
-	inventory_free(inv);
-}
-
-static void check_print_rank(struct tap *tap)
-{
-	static const char text[] =
-		"{\"family\": \"f\", \"model_types\": [\"m\"], \"split\": [{\"modules\": [\"d\"],"
-		" \"along\": \"row\"}, {\"modules\": [\"u\"], \"along\": \"column\"}]}";
-	struct wload_inventory *inv =
-		world_inventory("d.weight U8 [3,4]\nu.weight U8 [3,4]\nn U8 [2]\n");
-	struct wload_plan_options options = {.tp = 2, .rank = 1};
-	struct wload_rules *rules = NULL;
-	struct wload_plan *plan = NULL;
-	char *table, *json;
-
-	wload_rules_parse(text, strlen(text), "x", &rules, NULL);
-	options.rules = rules;
-	wload_plan_build(inv, NULL, &options, &plan, NULL);
-	table = printed(plan_print_table, inv, plan);
-	json = printed(plan_print_json, inv, plan);
-	ok(tap,
-	   same("table", table,
-		"PARAMETER  DTYPE        SHAPE            BYTES\n"
-		"d.weight   U8           [3,2]                6\n"
-		"  d.weight  at 0                              6  from 2, 3 pieces, one every 4\n"
-		"u.weight   U8           [1,4]                4\n"
-		"  u.weight  at 0                              4  from 8\n"
-		"n          U8           [2]                  2\n"
-		"family f, rank 1 of 2: 3 parameters of 12 bytes, 0 of them fused, from 3 tensors,"
-		" 0 unused\n"),
-	   "print: a rank's table tells where parts are");
-	ok(tap,
-	   strstr(json, "\"tp\": 2, \"rank\": 1") &&
-		   strstr(json, "{\"tensor\": \"d.weight\", \"src_offset\": 2, \"rows\": 3, "
-				"\"src_stride\": 4, \"dst_offset\": 0, \"bytes\": 6}"),
-	   "print: a rank's JSON tells where parts are");
-	free(table);
-	free(json);
-	wload_plan_free(plan);
-	wload_rules_free(rules);
 	inventory_free(inv);
 }
 
@@ -631,8 +511,6 @@ int main(void)
 		for (j = 0; j < tables[i].count; j++)
 			check_row(&tap, tables[i].name, &tables[i].rows[j]);
 	check_bad_configs(&tap);
-	check_print(&tap);
-	check_print_rank(&tap);
 	check_large(&tap, NULL, 1, LARGE_TENSORS);
 	check_large(&tap, LLAMA, 1, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
 	check_large(&tap, LLAMA_HEADS, 8, LARGE_TENSORS / 5 * 2 + LARGE_TENSORS % 5);
